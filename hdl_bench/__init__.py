@@ -1,0 +1,1 @@
+"""Problems and scores: benchmarks, procedural problems, sampling runs, pass@k. Never imports torch."""

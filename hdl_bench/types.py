@@ -1,0 +1,40 @@
+"""What a sampler gives and takes. Torch-free, so that an evaluation over an HTTP endpoint needs no torch."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How to sample. Temperature 0 is greedy. top_p, top_k and min_p are for evaluation only: training refuses them."""
+
+    num_samples: int = 1
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """One sampled answer. `logprobs` and `entropies` (nats) are of softmax(logits / temperature) in fp32, per token."""
+
+    prompt_token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]  # includes the stop token when finish_reason is "stop"
+    logprobs: tuple[float, ...]
+    entropies: tuple[float, ...]
+    text: str  # decoded, without the stop token
+    finish_reason: str  # "stop" | "length"
+    policy_version: int = 0
+
+
+class GenerationEngine(Protocol):
+    """A sampler: transformers, our decode loop, an HTTP endpoint."""
+
+    def generate(self, prompts: list[str], sampling: Sampling) -> list[list[Completion]]:
+        """One list of `sampling.num_samples` completions a prompt, in order. Equal seed, equal completions."""
+        ...
+
+    def update_weights(self, policy_version: int) -> None:
+        """Take over the policy's weights as they are now. Engines that cannot raise `UsageError`."""
+        ...
