@@ -1,0 +1,1 @@
+"""Learns: rollouts, rewards, advantages, gates, loss, step, checkpoints, and the command line."""

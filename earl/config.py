@@ -1,0 +1,235 @@
+"""The configuration: one TOML file, strict, with dotted overrides from the command line.
+
+An unknown key fails and names the nearest known one. The resolved form is saved with every run. A method's own
+parameters live in its file's dataclass and are given under `[gate.params]` and the like.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolchain.errors import UsageError
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunConfig(Section):
+    name: str = ""  # folder under `dir`; empty: the config's name, numbered
+    dir: str = "runs"
+    seed: int = 0
+    num_threads: int = 0  # torch threads; 0 leaves torch's own choice
+
+
+class ModelConfig(Section):
+    path: str = "smollm2-135m-instruct"  # a Hugging Face folder, a hub name, or an alias of earl.model_source
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the sampler's weights and of autocast; masters are fp32
+
+
+class PromptConfig(Section):
+    template: Literal["plain", "chat"] = "plain"
+    max_tokens: Positive = 512  # longer prompts are refused when the data is built
+
+
+class ProblemsConfig(Section):
+    families: tuple[str, ...] = ()  # empty: all
+    exclude_families: tuple[str, ...] = ()
+    levels: tuple[int, ...] = (1, 2)
+    num_problems: Positive = 256
+
+
+class SamplingConfig(Section):
+    engine: Literal["auto", "hf", "decode"] = "auto"  # auto: the own decode loop where the architecture allows it
+    max_tokens: Positive = 192
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    max_rows: Positive = 128  # sequences decoded side by side
+
+
+class SftConfig(Section):
+    num_examples: Positive = 512
+    num_epochs: Positive = 1
+    batch_size: Positive = 16
+    learning_rate: NonNegative = 1e-4
+    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: NonNegative = 1.0
+
+
+class TrainConfig(Section):
+    num_steps: Positive = 20
+    num_problems: Positive = 8  # groups in one step
+    group_size: Annotated[int, Field(ge=2)] = 8
+    num_minibatches: Positive = 1  # optimiser updates on one batch of rollouts
+    micro_batch_tokens: Positive = 4096
+    learning_rate: NonNegative = 2e-5
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: NonNegative = 1.0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 10  # steps; 0: only at the end and when stopped
+    keep_checkpoints: Positive = 2
+
+
+class AdvantageConfig(Section):
+    name: str = "grpo"  # a key of earl.advantage.ADVANTAGES
+    min_std: NonNegative = 0.02  # a group whose rewards deviate less has no variance
+
+
+class GateConfig(Section):
+    name: str = "entropy"  # a key of earl.gate.GATES
+    entropy_source: Literal["sampling", "current"] = "sampling"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class LossConfig(Section):
+    name: str = "ppo_clip"  # a key of earl.loss.LOSSES
+    clip_low: NonNegative = 0.2
+    clip_high: NonNegative = 0.28
+    dual_clip: NonNegative = 0.0  # 0: off; else the bound c > 1 of the loss at negative advantages
+    denominator: Literal["tokens", "gated", "sequences"] = "tokens"
+
+
+class KlConfig(Section):
+    beta: NonNegative = 0.0
+    where: Literal["all", "gated", "reward"] = "all"  # k3 in the loss over all or gated tokens; or k1 in the reward
+
+
+class RewardConfig(Section):
+    """Tiers of the reward; a pass is 1. `partial` caps what wrong but working designs can earn."""
+
+    syntax: NonNegative = 0.1  # it parses and holds nothing forbidden
+    interface: NonNegative = 0.1  # and its ports are right and it elaborates
+    partial: NonNegative = 0.3  # times the mean over outputs of what is matched beyond the best constant
+
+
+class VerifierConfig(Section):
+    num_workers: Positive = 2
+    isolation: Literal["auto", "bubblewrap", "rlimits"] = "auto"
+
+
+class EvalConfig(Section):
+    num_problems: Positive = 64
+    num_samples: Positive = 8
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    levels: tuple[int, ...] = ()  # empty: those of [problems]
+    families: tuple[str, ...] = ()  # empty: those of [problems]
+    seed: int = 7_001  # of the draw of problems and of sampling; published so that figures compare
+
+
+class Config(Section):
+    run: RunConfig = RunConfig()
+    model: ModelConfig = ModelConfig()
+    prompt: PromptConfig = PromptConfig()
+    problems: ProblemsConfig = ProblemsConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    sft: SftConfig = SftConfig()
+    train: TrainConfig = TrainConfig()
+    advantage: AdvantageConfig = AdvantageConfig()
+    gate: GateConfig = GateConfig()
+    loss: LossConfig = LossConfig()
+    kl: KlConfig = KlConfig()
+    reward: RewardConfig = RewardConfig()
+    verifier: VerifierConfig = VerifierConfig()
+    eval: EvalConfig = EvalConfig()
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
+    """The config of a TOML file with `section.key=value` overrides applied.
+
+    A file may begin with `extends = "other.toml"`, relative to itself: it then states only what differs.
+
+    Raises:
+        UsageError: the file is missing or no TOML, a key is unknown (the nearest is named), a value does not fit.
+    """
+    values = _read_toml(path)
+    for override in overrides:
+        _apply_override(values, override)
+    return config_from_dict(values, origin=str(path))
+
+
+def config_from_dict(values: dict[str, Any], origin: str) -> Config:
+    """A validated config. `origin` names the source in errors."""
+    _refuse_unknown_keys(values, origin)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{origin}: {key}: {first['msg']}; got {first['input']!r}") from error
+    _refuse_contradictions(config, origin)
+    return config
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the config {path}: {error.strerror}; give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no valid TOML: {error}") from error
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    return _merged(_read_toml(path.parent / str(base)), values)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in values.items():
+        both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both_tables else value
+    return result
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or "." not in key:
+        raise UsageError(f"an override is section.key=value; got {override!r}")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"override {override!r}: {table} is a value, not a section")
+    values[last] = value
+
+
+def _refuse_unknown_keys(values: dict[str, Any], origin: str) -> None:
+    sections = Config.model_fields
+    for name, table in values.items():
+        if name not in sections:
+            raise UsageError(f"{origin}: unknown section [{name}]{_nearest(name, list(sections))}")
+        if not isinstance(table, dict):
+            raise UsageError(f"{origin}: {name} is a section; got the value {table!r}")
+        known = list(sections[name].annotation.model_fields)
+        for key in table:
+            if key not in known:
+                raise UsageError(f"{origin}: unknown key {name}.{key}{_nearest(key, known)}")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+
+
+def _refuse_contradictions(config: Config, origin: str) -> None:
+    if config.loss.dual_clip and config.loss.dual_clip <= 1:
+        raise UsageError(f"{origin}: loss.dual_clip must be 0 (off) or above 1; got {config.loss.dual_clip}")
+    if config.train.num_problems % config.train.num_minibatches:
+        raise UsageError(
+            f"{origin}: train.num_minibatches must divide train.num_problems;"
+            f" got {config.train.num_minibatches} and {config.train.num_problems}"
+        )
+    top = config.reward.syntax + config.reward.interface + config.reward.partial
+    if top > 0.75:
+        raise UsageError(f"{origin}: reward tiers add up to {top}, too near a pass (1.0); keep them at 0.75 or less")
