@@ -14,7 +14,7 @@ def outputs(**widths: int) -> tuple[Port, ...]:
 
 
 def module(ports: tuple[Port, ...], body: str, *, registers: tuple[str, ...] = ()) -> str:
-    """TopModule with an ANSI header and `body` (indented by two) inside. `registers` are outputs declared `output reg`."""
+    """TopModule with an ANSI header and `body` (indented by two) inside; `registers` are declared `output reg`."""
     declarations = []
     for port in ports:
         kind = port.direction + (" reg" if port.name in registers else "")
