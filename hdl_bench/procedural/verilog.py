@@ -1,5 +1,7 @@
 """Small helpers that family files share to write Verilog text: one layout for every golden."""
 
+from collections.abc import Sequence
+
 from verifiers.types import Port
 
 
@@ -22,3 +24,21 @@ def module(ports: tuple[Port, ...], body: str, *, registers: tuple[str, ...] = (
         declarations.append(f"  {kind}{width} {port.name}")
     indented = "\n".join("  " + line if line else line for line in body.strip("\n").split("\n"))
     return "module TopModule (\n" + ",\n".join(declarations) + "\n);\n" + indented + "\nendmodule\n"
+
+
+def literal(width: int, value: int) -> str:
+    """A sized constant: binary up to four bits, hexadecimal above: `literal(8, 31)` is `8'h1f`."""
+    assert 0 <= value < 1 << width, (width, value)
+    return f"{width}'b{value:0{width}b}" if width <= 4 else f"{width}'h{value:0{(width + 3) // 4}x}"
+
+
+def literal(width: int, value: int, base: str = "d") -> str:
+    """A sized Verilog constant of `value` modulo 2**width in base "d", "h" or "b": `literal(8, 255)` is `8'd255`."""
+    value %= 1 << width
+    digits = {"d": str(value), "h": f"{value:0{(width + 3) // 4}x}", "b": f"{value:0{width}b}"}
+    return f"{width}'{base}{digits[base]}"
+
+
+def listing(items: Sequence[str], last: str = "and") -> str:
+    """Items in words: "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
