@@ -1,0 +1,52 @@
+"""Icarus Verilog: builds argv lists and reads its compiler's log. Pure: runs nothing."""
+
+import re
+from collections.abc import Sequence
+
+from toolchain.diagnostics import Diagnostic
+
+_MESSAGE = re.compile(r"^(?P<file>[^\s:][^:]*):(?P<line>\d+): (?P<text>.*)$")
+_SEVERITIES = {"warning": "warning", "error": "error", "sorry": "error", "internal error": "error"}
+# iverilog's own words for a text that its grammar refuses
+_SYNTAX_WORDS = ("syntax error", "invalid module item", "invalid module instantiation", "malformed statement")
+
+
+def compile_argv(iverilog: str, *, sources: Sequence[str], top: str, output: str) -> tuple[str, ...]:
+    """The argv that compiles `sources` (in this order) with `top` as the root into `output`."""
+    return (iverilog, "-g2012", "-Wall", "-Wno-timescale", "-s", top, "-o", output, *sources)
+
+
+def simulate_argv(vvp: str, *, image: str) -> tuple[str, ...]:
+    """The argv that runs a compiled image: `$stop` ends the run, and no waveform file is written."""
+    return (vvp, "-n", image, "-none")
+
+
+def parse_compile_log(text: str) -> tuple[Diagnostic, ...]:
+    """The messages of iverilog's stderr that name a place, in order. Summary lines ("I give up.") are left out.
+
+    `code` is "syntax", "sorry" (a construct that Icarus lacks), "internal" or "".
+    """
+    return tuple(found for line in text.splitlines() if (found := _parse_line(line)) is not None)
+
+
+def _parse_line(line: str) -> Diagnostic | None:
+    match = _MESSAGE.match(line)
+    if match is None:
+        return None
+    message, severity, code = match["text"].strip(), "error", ""
+    for word, meaning in _SEVERITIES.items():
+        if message.startswith(word + ":"):
+            message, severity = message[len(word) + 1 :].strip(), meaning
+            code = {"sorry": "sorry", "internal error": "internal"}.get(word, "")
+            break
+    else:
+        if message.startswith(("...:", ":")) or message.startswith("      :"):
+            message, severity = message.lstrip(".: "), "note"
+    if severity == "error" and any(word in message.lower() for word in _SYNTAX_WORDS):
+        code = "syntax"
+    return Diagnostic(message=message, severity=severity, code=code, file=match["file"], line=int(match["line"]))
+
+
+def is_internal_failure(text: str) -> bool:
+    """Whether a compiler's log tells of a fault inside the compiler, not of a finding about the source."""
+    return "internal error" in text or "Assertion" in text or "assert:" in text

@@ -1,0 +1,104 @@
+"""Isolation rungs: wraps a command so that it sees little and can do little.
+
+`bubblewrap`: no network, own pid namespace, read-only system folders, private /tmp, no home, no project; only the
+command's folder is writable; it dies with its parent. `rlimits`: resource limits alone. Both set the rlimits by
+`prlimit`, inside the sandbox: a wrapper costs about a millisecond, but unlike preexec_fn it is safe from threads, and
+unlike a prlimit call on the started process it leaves no moment in which a child could be forked without limits.
+"""
+
+import functools
+import subprocess
+from pathlib import Path
+
+from toolchain.command import Command, Limits
+from toolchain.errors import InfrastructureError, ToolNotFound, UsageError
+from toolchain.tool import find_tool
+
+RUNGS = ("bubblewrap", "rlimits")  # strongest first
+_SYSTEM_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
+_TRIAL_WALL_S = 20.0
+
+
+def choose_rung(isolation: str) -> str:
+    """The rung for a setting: "auto" (the strongest that works here) or a rung's name, which must then work.
+
+    Raises UsageError for an unknown name, InfrastructureError when the named rung does not work on this machine.
+    """
+    if isolation not in ("auto", *RUNGS):
+        raise UsageError(f"isolation is {isolation!r}; it must be auto, {' or '.join(RUNGS)}.")
+    if isolation == "rlimits":
+        return "rlimits"
+    problem = bubblewrap_problem()
+    if problem is None:
+        return "bubblewrap"
+    if isolation == "auto":
+        return "rlimits"
+    raise InfrastructureError(
+        f"isolation bubblewrap does not work here: {problem}. Allow unprivileged user namespaces, or choose rlimits."
+    )
+
+
+@functools.cache
+def bubblewrap_problem() -> str | None:
+    """Why bubblewrap cannot be used on this machine, or None when a trial run worked. Asked once a process."""
+    try:
+        bwrap = str(find_tool("bwrap").path)
+    except ToolNotFound as error:
+        return str(error)
+    argv = [bwrap, *_namespace_argv(), *_system_argv(), *_limit_argv(Limits(), has_own_user_namespace=True)]
+    try:
+        trial = subprocess.run([*argv, "/usr/bin/true"], capture_output=True, timeout=_TRIAL_WALL_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"a trial run did not end within {_TRIAL_WALL_S} s"
+    if trial.returncode != 0:
+        return f"a trial run ended with {trial.returncode}: {trial.stderr.decode(errors='replace').strip()[:200]}"
+    return None
+
+
+def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """The argv that runs `command` on `rung`. `read_only` are further folders that it may read (a tool's prefix)."""
+    assert rung in RUNGS, rung
+    if rung == "rlimits":
+        return (*_limit_argv(command.limits, has_own_user_namespace=False), *command.argv)
+    folder = str(command.cwd.resolve())
+    extra = [
+        arg for path in read_only if not path.is_relative_to("/usr") for arg in ("--ro-bind", str(path), str(path))
+    ]
+    return (
+        str(find_tool("bwrap").path),
+        *_namespace_argv(),
+        *_system_argv(),
+        *extra,
+        *("--bind", folder, folder, "--chdir", folder),
+        *_limit_argv(command.limits, has_own_user_namespace=True),
+        *command.argv,
+    )
+
+
+def _namespace_argv() -> tuple[str, ...]:
+    return ("--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--tmpfs", "/tmp")
+
+
+@functools.cache
+def _system_argv() -> tuple[str, ...]:
+    argv = ["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    for folder in _SYSTEM_FOLDERS:
+        path = Path(folder)
+        if path.is_symlink():
+            argv += ["--symlink", str(path.readlink()), folder]
+        elif path.exists():
+            argv += ["--ro-bind", folder, folder]
+    return tuple(argv)
+
+
+def _limit_argv(limits: Limits, *, has_own_user_namespace: bool) -> tuple[str, ...]:
+    """prlimit and its options. RLIMIT_NPROC counts a user's processes in a namespace: outside one it would count
+    everything that the user runs, so it is set inside only."""
+    argv = [
+        str(find_tool("prlimit").path),
+        f"--cpu={limits.cpu_s}:{limits.cpu_s + 1}",
+        f"--as={limits.memory_bytes}",
+        f"--fsize={limits.file_bytes}",
+        "--core=0",
+    ]
+    return (*argv, f"--nproc={limits.processes}") if has_own_user_namespace else tuple(argv)

@@ -1,0 +1,224 @@
+"""Draws the input rows that a design is driven with, from a seed and its protocol. Runs no simulator.
+
+A row is one full vector of all inputs, clocks and resets too, held for one row time and sampled at its end. A clock
+and data never change in the same row, nor do two clocks, nor do an asynchronous reset and anything else: what a design
+sees at an edge is never a race. Without a clock one input changes a row, so that latches see no race either.
+"""
+
+import random
+from dataclasses import dataclass
+
+from verifiers.stimulus_values import BitSource, VectorSource
+from verifiers.types import Clock, Port, Protocol, Reset
+
+EXHAUSTIVE_BITS = 10  # a clockless design with at most this many input bits sees every input vector
+_CLOCKLESS_ROWS = (500, 800)
+_CYCLES = (120, 260)
+_SEGMENT_CYCLES = (8, 40)
+_CYCLES_WITHOUT_INPUTS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stimulus:
+    """Input rows. `rows[i][j]` is the value of `inputs[j]` in row i; rows before `first_scored_row` are not compared."""
+
+    seed: int
+    inputs: tuple[Port, ...]
+    rows: tuple[tuple[int, ...], ...]
+    first_scored_row: int = 0
+
+    @property
+    def width(self) -> int:
+        """Bits of one row."""
+        return sum(port.width for port in self.inputs)
+
+    def row_text(self, row: int) -> str:
+        """Row `row` as binary digits, the first input leftmost. A design without inputs has the one dummy digit 0."""
+        values = zip(self.rows[row], self.inputs, strict=True)
+        return "".join(f"{value:0{port.width}b}" for value, port in values) or "0"
+
+    def row_by_name(self, row: int) -> dict[str, str]:
+        """Row `row` as binary strings by input name."""
+        values = zip(self.rows[row], self.inputs, strict=True)
+        return {port.name: f"{value:0{port.width}b}" for value, port in values}
+
+
+def draw_stimulus(ports: tuple[Port, ...], protocol: Protocol, seed: int) -> Stimulus:
+    """The stimulus for `seed`: equal arguments, equal rows. Names in `protocol` must be one-bit inputs of `ports`."""
+    inputs = tuple(port for port in ports if port.direction == "input")
+    _check_names(inputs, protocol)
+    rng = random.Random(seed)
+    if not inputs:
+        return Stimulus(seed=seed, inputs=(), rows=((),) * _CYCLES_WITHOUT_INPUTS)
+    if not protocol.clocks:
+        return _draw_clockless(inputs, protocol, rng, seed)
+    return _ClockedRun(inputs, protocol, rng).draw(seed)
+
+
+def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
+    one_bit = {port.name for port in inputs if port.width == 1}
+    named = [clock.name for clock in protocol.clocks] + [reset.name for reset in protocol.resets]
+    wrong = sorted({*named, *protocol.rare_high, *protocol.rare_low} - one_bit)
+    if wrong:
+        raise ValueError(f"the protocol names {', '.join(wrong)}; each must be a one-bit input ({sorted(one_bit)}).")
+
+
+def _draw_clockless(inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, seed: int) -> Stimulus:
+    rows = _walk_all(inputs, rng) if sum(port.width for port in inputs) <= EXHAUSTIVE_BITS else []
+    first_scored_row = 0
+    current = list(rows[-1]) if rows else [0] * len(inputs)
+    active = {reset.name: int(reset.is_active_high) for reset in protocol.resets}
+    if active and not rows:
+        current = [1 - active[port.name] if port.name in active else 0 for port in inputs]
+        rows.append(tuple(current))
+        for index, port in enumerate(inputs):
+            if port.name in active:
+                current[index] = active[port.name]
+                rows.append(tuple(current))
+        first_scored_row = len(rows) - 1
+    sources = {i: VectorSource(inputs, i) if port.width > 1 else None for i, port in enumerate(inputs)}
+    target = len(rows) + rng.randint(*_CLOCKLESS_ROWS) // (2 if len(rows) > 200 else 1)
+    while len(rows) < target:
+        for index in rng.sample(range(len(inputs)), rng.randint(1, len(inputs))):
+            source = sources[index]
+            current[index] = source.draw(current, rng) if source else _clockless_bit(inputs[index], protocol, rng)
+            rows.append(tuple(current))
+    return Stimulus(seed=seed, inputs=inputs, rows=tuple(rows), first_scored_row=first_scored_row)
+
+
+def _clockless_bit(port: Port, protocol: Protocol, rng: random.Random) -> int:
+    if port.name in protocol.rare_high:
+        return int(rng.random() < 1 / 16)
+    if port.name in protocol.rare_low:
+        return int(rng.random() >= 1 / 16)
+    for reset in protocol.resets:
+        if port.name == reset.name:
+            return int(reset.is_active_high) ^ int(rng.random() < 7 / 8)
+    return rng.getrandbits(1)
+
+
+def _walk_all(inputs: tuple[Port, ...], rng: random.Random) -> list[tuple[int, ...]]:
+    """Every input vector once, in a random mixed-radix Gray order: neighbours differ in one input."""
+    values = [rng.sample(range(1 << port.width), 1 << port.width) for port in inputs]
+    order = rng.sample(range(len(inputs)), len(inputs))
+    digits, steps = [0] * len(inputs), [1] * len(inputs)
+    rows = []
+    while True:
+        rows.append(tuple(values[i][digits[i]] for i in range(len(inputs))))
+        for i in order:
+            if 0 <= digits[i] + steps[i] < len(values[i]):
+                digits[i] += steps[i]
+                break
+            steps[i] = -steps[i]
+        else:
+            return rows
+
+
+class _ClockedRun:
+    """The rows of one clocked run, built cycle by cycle."""
+
+    def __init__(self, inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random) -> None:
+        self.inputs, self.protocol, self.rng = inputs, protocol, rng
+        self.index = {port.name: i for i, port in enumerate(inputs)}
+        special = {clock.name for clock in protocol.clocks} | {reset.name for reset in protocol.resets}
+        self.data = [i for i, port in enumerate(inputs) if port.name not in special]
+        self.bits: dict[int, BitSource] = {}
+        self.vectors = {i: VectorSource(inputs, i) for i in self.data if inputs[i].width > 1}
+        self.current = [0] * len(inputs)
+        self.rows: list[tuple[int, ...]] = []
+        for reset in protocol.resets:
+            self.current[self.index[reset.name]] = int(not reset.is_active_high)
+
+    def draw(self, seed: int) -> Stimulus:
+        self._new_segment()
+        self._change_data()
+        self._emit()
+        first_scored_row = self._initial_reset()
+        num_cycles = self.rng.randint(*_CYCLES) + self.protocol.min_cycles
+        pulses = self._draw_pulses(num_cycles)
+        segment_end = 0
+        for cycle in range(num_cycles):
+            if cycle >= segment_end:
+                self._new_segment()
+                segment_end = cycle + self.rng.randint(*_SEGMENT_CYCLES)
+            pulse = pulses.get(cycle)
+            if pulse is not None:
+                self._set_reset(pulse, is_active=True)
+            is_glitch = pulse is not None and not pulse.is_synchronous and self.rng.random() < 0.25
+            if not is_glitch:
+                self._cycle()
+            if pulse is not None:
+                self._set_reset(pulse, is_active=False)
+        rows = tuple(self.rows)
+        return Stimulus(seed=seed, inputs=self.inputs, rows=rows, first_scored_row=first_scored_row)
+
+    def _initial_reset(self) -> int:
+        """Hold every reset over two or three cycles of every clock; the first row with all of it seen is returned."""
+        if not self.protocol.resets:
+            return 0
+        for reset in self.protocol.resets:
+            self._set_reset(reset, is_active=True)
+        for _ in range(self.rng.randint(2, 3)):
+            for clock in self.protocol.clocks:
+                self._change_data()
+                self._emit()
+                self._toggle(clock)
+                self._toggle(clock)
+        first_scored_row = len(self.rows) - 1
+        for reset in self.protocol.resets:
+            self._set_reset(reset, is_active=False)
+        return first_scored_row
+
+    def _draw_pulses(self, num_cycles: int) -> dict[int, Reset]:
+        """At which cycles which reset is pulsed: a few, none before `min_cycles` have run undisturbed."""
+        first = max(4, self.protocol.min_cycles)
+        pulses = {}
+        for reset in self.protocol.resets:
+            for _ in range(self.rng.randint(3, 6)):
+                pulses[self.rng.randrange(first, num_cycles)] = reset
+        return pulses
+
+    def _set_reset(self, reset: Reset, *, is_active: bool) -> None:
+        """Change a reset in a row of its own, in the low phase; an asynchronous one in any phase."""
+        index, level = self.index[reset.name], int(is_active == reset.is_active_high)
+        is_odd_phase = not reset.is_synchronous and self.rng.random() < 0.5
+        if is_odd_phase:
+            self._toggle(self.protocol.clocks[0])
+        self.current[index] = level
+        self._emit()
+        if is_odd_phase:
+            self._toggle(self.protocol.clocks[0])
+
+    def _cycle(self) -> None:
+        """One cycle of the only clock, or as many toggles of several clocks in random order."""
+        clocks = self.protocol.clocks
+        for phase in range(2 * len(clocks)):
+            clock: Clock = clocks[0] if len(clocks) == 1 else self.rng.choice(clocks)
+            if phase % 2 == 0 or clock.edge == "both" or self.rng.random() < 0.25:
+                self._change_data()
+                self._emit()
+            self._toggle(clock)
+
+    def _toggle(self, clock: Clock) -> None:
+        self.current[self.index[clock.name]] ^= 1
+        self._emit()
+
+    def _emit(self) -> None:
+        self.rows.append(tuple(self.current))
+
+    def _new_segment(self) -> None:
+        self.bits = {
+            i: BitSource.draw_for(self.inputs[i].name, self.protocol, self.rng)
+            for i in self.data
+            if self.inputs[i].width == 1
+        }
+        for vector in self.vectors.values():
+            vector.redraw_stickiness(self.rng)
+
+    def _change_data(self) -> None:
+        for i in self.data:
+            vector = self.vectors.get(i)
+            if vector is not None:
+                self.current[i] = vector.draw(self.current, self.rng)
+            else:
+                self.current[i] = self.bits[i].draw(self.current[i], self.rng)
