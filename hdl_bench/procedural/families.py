@@ -1,9 +1,9 @@
 """The list of all procedural families, by name. A new family is one module and one line here."""
 
-from hdl_bench.procedural import bitwise, gates, truth_table, waveform
+from hdl_bench.procedural import bitwise, gates, mux, truth_table, vector_slice, waveform
 from hdl_bench.procedural.family import Family
 
-_COMBINATIONAL = (bitwise, gates, truth_table, waveform)
+_COMBINATIONAL = (bitwise, gates, mux, truth_table, vector_slice, waveform)
 _SEQUENTIAL = ()
 
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in (*_COMBINATIONAL, *_SEQUENTIAL)}

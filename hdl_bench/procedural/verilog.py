@@ -26,12 +26,6 @@ def module(ports: tuple[Port, ...], body: str, *, registers: tuple[str, ...] = (
     return "module TopModule (\n" + ",\n".join(declarations) + "\n);\n" + indented + "\nendmodule\n"
 
 
-def literal(width: int, value: int) -> str:
-    """A sized constant: binary up to four bits, hexadecimal above: `literal(8, 31)` is `8'h1f`."""
-    assert 0 <= value < 1 << width, (width, value)
-    return f"{width}'b{value:0{width}b}" if width <= 4 else f"{width}'h{value:0{(width + 3) // 4}x}"
-
-
 def literal(width: int, value: int, base: str = "d") -> str:
     """A sized Verilog constant of `value` modulo 2**width in base "d", "h" or "b": `literal(8, 255)` is `8'd255`."""
     value %= 1 << width
@@ -42,3 +36,15 @@ def literal(width: int, value: int, base: str = "d") -> str:
 def listing(items: Sequence[str], last: str = "and") -> str:
     """Items in words: "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def binary(width: int, value: int) -> str:
+    """A sized binary constant, for masks and codes: `binary(4, 5)` is `4'b0101`."""
+    assert 0 <= value < 1 << width, (width, value)
+    return f"{width}'b{value:0{width}b}"
+
+
+def hexadecimal(width: int, value: int) -> str:
+    """A sized hexadecimal constant, for wide patterns: `hexadecimal(8, 31)` is `8'h1f`."""
+    assert 0 <= value < 1 << width, (width, value)
+    return f"{width}'h{value:0{(width + 3) // 4}x}"
