@@ -36,15 +36,3 @@ def literal(width: int, value: int, base: str = "d") -> str:
 def listing(items: Sequence[str], last: str = "and") -> str:
     """Items in words: "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
-
-
-def binary(width: int, value: int) -> str:
-    """A sized binary constant, for masks and codes: `binary(4, 5)` is `4'b0101`."""
-    assert 0 <= value < 1 << width, (width, value)
-    return f"{width}'b{value:0{width}b}"
-
-
-def hexadecimal(width: int, value: int) -> str:
-    """A sized hexadecimal constant, for wide patterns: `hexadecimal(8, 31)` is `8'h1f`."""
-    assert 0 <= value < 1 << width, (width, value)
-    return f"{width}'h{value:0{(width + 3) // 4}x}"
