@@ -56,7 +56,7 @@ class LocalExecutor:
         with process:
             drain = _drain(process, command.limits, deadline=started + command.limits.wall_s)
         return CommandResult(
-            returncode=self._signed(process.returncode),
+            returncode=_signed(process.returncode),
             stdout=drain.stdout.decode(errors="replace"),
             stderr=drain.stderr.decode(errors="replace"),
             duration_s=time.monotonic() - started,
@@ -64,10 +64,10 @@ class LocalExecutor:
             is_output_truncated=drain.is_truncated,
         )
 
-    def _signed(self, returncode: int) -> int:
-        # bubblewrap reports a signal n of its child as the exit code 128 + n, as a shell does
-        is_signal = self.isolation == "bubblewrap" and 128 < returncode < 128 + signal.NSIG
-        return 128 - returncode if is_signal else returncode
+
+def _signed(returncode: int) -> int:
+    """bubblewrap, and tools that work through a shell, report a signal n of their child as the exit code 128 + n."""
+    return 128 - returncode if 128 < returncode < 128 + signal.NSIG else returncode
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,8 +1,11 @@
 """Icarus Verilog: builds argv lists and reads its compiler's log. Pure: runs nothing."""
 
 import re
+import signal
 from collections.abc import Sequence
+from enum import StrEnum
 
+from toolchain.command import CommandResult
 from toolchain.diagnostics import Diagnostic
 
 _MESSAGE = re.compile(r"^(?P<file>[^\s:][^:]*):(?P<line>\d+): (?P<text>.*)$")
@@ -47,6 +50,23 @@ def _parse_line(line: str) -> Diagnostic | None:
     return Diagnostic(message=message, severity=severity, code=code, file=match["file"], line=int(match["line"]))
 
 
-def is_internal_failure(text: str) -> bool:
-    """Whether a compiler's log tells of a fault inside the compiler, not of a finding about the source."""
-    return "internal error" in text or "Assertion" in text or "assert:" in text
+class Ending(StrEnum):
+    """How a run of iverilog or vvp ended."""
+
+    CLEAN = "clean"
+    REFUSED = "refused"  # a non-zero exit code, by the tool's own will
+    TIME_LIMIT = "time limit"  # of wall or CPU time: which of them comes first is a matter of the machine's load
+    RESOURCE_LIMIT = "resource limit"  # memory, output or file size
+    CRASH = "crash"
+
+
+def ending_of(result: CommandResult) -> Ending:
+    """How the run that left `result` ended."""
+    if result.is_timed_out or result.returncode == -signal.SIGXCPU or "CPU time limit exceeded" in result.stderr:
+        return Ending.TIME_LIMIT
+    if result.is_output_truncated or result.returncode == -signal.SIGXFSZ or "bad_alloc" in result.stderr:
+        return Ending.RESOURCE_LIMIT
+    if result.returncode == 0:
+        return Ending.CLEAN
+    is_inner_fault = any(word in result.stderr for word in ("internal error", "Assertion", "assert:"))
+    return Ending.CRASH if result.returncode < 0 or is_inner_fault else Ending.REFUSED

@@ -8,6 +8,7 @@ sees at an edge is never a race. Without a clock one input changes a row, so tha
 import random
 from dataclasses import dataclass
 
+from toolchain.errors import UsageError
 from verifiers.stimulus_values import BitSource, VectorSource
 from verifiers.types import Clock, Port, Protocol, Reset
 
@@ -20,7 +21,7 @@ _CYCLES_WITHOUT_INPUTS = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stimulus:
-    """Input rows. `rows[i][j]` is the value of `inputs[j]` in row i; rows before `first_scored_row` are not compared."""
+    """Input rows: `rows[i][j]` is `inputs[j]` in row i. Rows before `first_scored_row` are not compared."""
 
     seed: int
     inputs: tuple[Port, ...]
@@ -60,7 +61,7 @@ def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
     named = [clock.name for clock in protocol.clocks] + [reset.name for reset in protocol.resets]
     wrong = sorted({*named, *protocol.rare_high, *protocol.rare_low} - one_bit)
     if wrong:
-        raise ValueError(f"the protocol names {', '.join(wrong)}; each must be a one-bit input ({sorted(one_bit)}).")
+        raise UsageError(f"the protocol names {', '.join(wrong)}; it may name one-bit inputs only: {sorted(one_bit)}.")
 
 
 def _draw_clockless(inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, seed: int) -> Stimulus:

@@ -27,7 +27,7 @@ class Testbench:
 
 
 def build_testbench(design_top: str, ports: tuple[Port, ...], protocol: Protocol) -> Testbench:
-    """The testbench of a design whose top module is `design_top`, with a fresh nonce. It plays ROW_FILE in its folder."""
+    """The testbench for top module `design_top`, with a fresh nonce. It plays the ROW_FILE of its folder."""
     nonce = secrets.token_hex(8)
     inputs = tuple(port for port in ports if port.direction == "input")
     outputs = tuple(port for port in ports if port.direction == "output")

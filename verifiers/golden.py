@@ -1,0 +1,82 @@
+"""Runs golden designs and keeps their traces in memory, apart from every candidate's process and folder."""
+
+import functools
+from dataclasses import dataclass
+
+from toolchain.errors import InfrastructureError
+from verifiers.infer import infer_protocol
+from verifiers.interface import ports_of
+from verifiers.simulate import Failure, Simulator
+from verifiers.stimulus import Stimulus, draw_stimulus
+from verifiers.trace import Trace
+from verifiers.types import Port, Problem, Protocol, ReferenceOracle
+
+_NUM_TRACES = 128
+_NUM_HARNESSES = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Harness:
+    """What a design needs to be driven: its ports, and how its inputs behave."""
+
+    ports: tuple[Port, ...]
+    protocol: Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenRun:
+    """A golden's trace and the stimulus that it belongs to."""
+
+    stimulus: Stimulus
+    trace: Trace
+
+
+class GoldenRuns:
+    """The goldens' traces under one simulator, the most recent kept by oracle and seed."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(self._run)
+
+    def run(self, problem: Problem, seed: int, *, is_fresh: bool = False) -> GoldenRun:
+        """The golden's run under `seed`; `is_fresh` runs it again even if its trace is known.
+
+        Raises InfrastructureError when the golden does not run: then no candidate of the problem can be judged.
+        """
+        run = self._run if is_fresh else self._cached_run
+        try:
+            return run(problem.oracle, harness_of(problem), seed)
+        except InfrastructureError as error:
+            raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+
+    def _run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
+        stimulus = draw_stimulus(harness.ports, harness.protocol, seed)
+        with self._simulator.compiled(
+            oracle.golden, oracle.golden_top, ports=harness.ports, protocol=harness.protocol
+        ) as design:
+            result = design if isinstance(design, Failure) else self._simulator.play(design, stimulus)
+        if isinstance(result, Failure):
+            said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
+            raise InfrastructureError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
+        return GoldenRun(stimulus=stimulus, trace=result)
+
+
+def harness_of(problem: Problem) -> Harness:
+    """The ports and protocol of a problem, read off its golden where the problem does not say.
+
+    Raises InfrastructureError for ports that cannot be driven (inout), UsageError for a golden without its top module.
+    """
+    return _harness(problem.oracle, problem.ports)
+
+
+@functools.lru_cache(maxsize=_NUM_HARNESSES)
+def _harness(oracle: ReferenceOracle, ports: tuple[Port, ...] | None) -> Harness:
+    if ports is None:
+        ports = ports_of(oracle.golden, oracle.golden_top)
+    inout = [port.name for port in ports if port.direction not in ("input", "output")]
+    if inout:
+        raise InfrastructureError(f"inout ports cannot be driven yet, and the golden has {', '.join(inout)}.")
+    protocol = oracle.protocol
+    if protocol is None:
+        protocol = infer_protocol(oracle.golden, oracle.golden_top)
+    return Harness(ports=ports, protocol=protocol)

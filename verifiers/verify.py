@@ -1,0 +1,162 @@
+"""Judges one candidate: static checks, compile, simulate under each seed, compare. Stops at the first failure.
+
+Every way in which a run can end is given to the candidate or to us here, and nowhere else. An odd end (a crash, an
+incomplete trace) is the candidate's only if it repeats while the golden still runs.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from toolchain.diagnostics import Diagnostic
+from toolchain.errors import EarlError, InfrastructureError
+from toolchain.icarus import Ending
+from verifiers.extract import extract
+from verifiers.golden import GoldenRun, GoldenRuns, harness_of
+from verifiers.simulate import Failure, local_simulator
+from verifiers.static_check import static_check
+from verifiers.trace import Trace, compare
+from verifiers.types import Candidate, Outcome, Problem, Stage, Verdict
+
+_OUTCOMES = {  # of a failure that is the candidate's
+    (Stage.COMPILE, Ending.REFUSED): Outcome.ELABORATION_ERROR,
+    (Stage.COMPILE, Ending.TIME_LIMIT): Outcome.TIMEOUT,
+    (Stage.COMPILE, Ending.RESOURCE_LIMIT): Outcome.RESOURCE_LIMIT,
+    (Stage.COMPILE, Ending.CRASH): Outcome.ELABORATION_ERROR,
+    (Stage.SIMULATE, Ending.TIME_LIMIT): Outcome.TIMEOUT,
+    (Stage.SIMULATE, Ending.RESOURCE_LIMIT): Outcome.RESOURCE_LIMIT,
+    (Stage.SIMULATE, Ending.CRASH): Outcome.RESOURCE_LIMIT,
+    (Stage.SIMULATE, Ending.REFUSED): Outcome.MISMATCH,
+    (Stage.SIMULATE, Ending.CLEAN): Outcome.MISMATCH,
+}
+_PLAIN_ENDINGS = {  # ends that tell their cause; any other is odd, and tried again
+    (Stage.COMPILE, Ending.REFUSED),
+    (Stage.COMPILE, Ending.TIME_LIMIT),
+    (Stage.COMPILE, Ending.RESOURCE_LIMIT),
+    (Stage.SIMULATE, Ending.TIME_LIMIT),
+    (Stage.SIMULATE, Ending.RESOURCE_LIMIT),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What was found in a completion (None: no code) and how it fared."""
+
+    candidate: Candidate | None
+    verdict: Verdict
+
+
+class Verifier:
+    """Judges candidates on this machine, in this process. Not for several threads at once: see `verifiers.farm`.
+
+    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made.
+    """
+
+    def __init__(self, *, isolation: str = "auto", scratch: Path | None = None) -> None:
+        self._simulator = local_simulator(isolation=isolation, scratch=scratch)
+        self.goldens = GoldenRuns(self._simulator)
+        self.versions = {**self._simulator.versions, "pyslang": version("pyslang")}
+
+    def judge(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> Judgement:
+        """Take the code out of a completion and judge it. No code is an outcome, not an error."""
+        candidate = extract(completion_text, problem.top_module)
+        if candidate is None:
+            message = f"the completion holds no Verilog that could define {problem.top_module}"
+            verdict = self._verdict(Outcome.NO_CODE, Stage.EXTRACT, seeds[0], (Diagnostic(message=message),))
+            return Judgement(candidate=None, verdict=verdict)
+        return Judgement(candidate=candidate, verdict=self.verify(problem, candidate, seeds))
+
+    def verify(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
+        """Judge a candidate under every seed in turn. A pass needs all of them.
+
+        The verdict of a pass is the last seed's, of a failure the failing seed's. A failure of ours (a golden that
+        does not run, a lost tool) is the outcome TOOL_ERROR, never an exception.
+        """
+        assert seeds, "a verdict needs a seed"
+        started = time.monotonic()
+        try:
+            verdict = self._verify(problem, candidate, seeds)
+        except EarlError as error:
+            diagnostic = Diagnostic(message=str(error), code=type(error).__name__)
+            verdict = self._verdict(Outcome.TOOL_ERROR, Stage.SIMULATE, seeds[0], (diagnostic,))
+        return replace(verdict, duration_s=time.monotonic() - started)
+
+    def _verify(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
+        harness = harness_of(problem)
+        finding = static_check(candidate.text, problem.top_module, harness.ports)
+        if finding is not None:
+            return self._verdict(finding.outcome, finding.stage, seeds[0], finding.diagnostics)
+        result = self._simulate(problem, candidate, seeds)
+        if isinstance(result, _Stop) and not result.is_plain:
+            # Ours or the candidate's? If it is the machine, the golden fails too, or a second try goes through.
+            self.goldens.run(problem, result.seed, is_fresh=True)
+            result = self._simulate(problem, candidate, seeds)
+        if isinstance(result, _Stop):
+            outcome = _outcome_of(result.failure)
+            return self._verdict(outcome, result.failure.stage, result.seed, result.failure.diagnostics)
+        return result
+
+    def _simulate(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> "Verdict | _Stop":
+        """The verdict by simulation, or where and how that stopped short of one."""
+        harness = harness_of(problem)
+        with self._simulator.compiled(
+            candidate.text, problem.top_module, ports=harness.ports, protocol=harness.protocol
+        ) as design:
+            if isinstance(design, Failure):
+                return _Stop(failure=design, seed=seeds[0])
+            for seed in seeds:
+                golden = self.goldens.run(problem, seed)
+                trace = self._simulator.play(design, golden.stimulus)
+                if isinstance(trace, Failure):
+                    return _Stop(failure=trace, seed=seed)
+                verdict = self._compare(golden, trace, seed)
+                if not verdict.passed:
+                    break
+        return verdict
+
+    def _compare(self, golden: GoldenRun, trace: Trace, seed: int) -> Verdict:
+        comparison = compare(golden.trace, trace, golden.stimulus)
+        if comparison.num_samples == 0:
+            raise InfrastructureError(f"the golden has no known output under seed {seed}: nothing can be compared.")
+        return Verdict(
+            outcome=Outcome.MISMATCH if comparison.num_mismatches else Outcome.PASSED,
+            stage=Stage.COMPARE,
+            seed=seed,
+            num_samples=comparison.num_samples,
+            num_mismatches=comparison.num_mismatches,
+            outputs=comparison.outputs,
+            first_mismatch=comparison.first_mismatch,
+            versions=self.versions,
+            isolation=self._simulator.isolation,
+        )
+
+    def _verdict(self, outcome: Outcome, stage: Stage, seed: int, diagnostics: tuple[Diagnostic, ...]) -> Verdict:
+        """A verdict that no comparison was reached for."""
+        return Verdict(
+            outcome=outcome,
+            stage=stage,
+            seed=seed,
+            diagnostics=diagnostics,
+            versions=self.versions,
+            isolation=self._simulator.isolation,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stop:
+    """A simulation that gave no trace."""
+
+    failure: Failure
+    seed: int
+
+    @property
+    def is_plain(self) -> bool:
+        return (self.failure.stage, self.failure.ending) in _PLAIN_ENDINGS
+
+
+def _outcome_of(failure: Failure) -> Outcome:
+    is_refused = (failure.stage, failure.ending) == (Stage.COMPILE, Ending.REFUSED)
+    if is_refused and any(diagnostic.code == "syntax" for diagnostic in failure.diagnostics):
+        return Outcome.SYNTAX_ERROR
+    return _OUTCOMES[failure.stage, failure.ending]
