@@ -1,0 +1,67 @@
+"""Sampling with transformers' own forward and cache: any causal language model, no speed tricks.
+
+One batch is left-padded; a row that has finished goes on unread until the batch ends.
+"""
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
+from earl.policy import PromptEncoder
+from hdl_bench.types import Completion, Sampling
+
+
+class HfEngine:
+    """`GenerationEngine` over a transformers model, which it reads in place: new weights are seen at once."""
+
+    name = "hf"
+
+    def __init__(self, model: PreTrainedModel, encoder: PromptEncoder, *, dtype: torch.dtype, max_rows: int) -> None:
+        self._model, self._encoder, self._dtype, self._max_rows = model, encoder, dtype, max_rows
+        self._policy_version = 0
+
+    def update_weights(self, policy_version: int) -> None:
+        self._policy_version = policy_version
+
+    def generate(self, prompts: list[str], sampling: Sampling) -> list[list[Completion]]:
+        """See `hdl_bench.types.GenerationEngine.generate`."""
+        prompt_ids = [self._encoder.encode_prompt(prompt) for prompt in prompts]
+        results: list[list[Completion]] = [[] for _ in prompts]
+        for number, chunk in enumerate(chunk_prompts(prompt_ids, sampling.num_samples, self._max_rows)):
+            rows = [(index, RowRecord(prompt_ids[index])) for index, count in chunk for _ in range(count)]
+            self._decode([record for _, record in rows], sampling, chunk_generator(sampling.seed, number))
+            for index, record in rows:
+                results[index].append(record.to_completion(self._encoder, self._policy_version))
+        return results
+
+    @torch.inference_mode()
+    def _decode(self, records: list[RowRecord], sampling: Sampling, generator: torch.Generator) -> None:
+        device = self._model.device
+        longest = max(len(record.prompt_token_ids) for record in records)
+        pads = [longest - len(record.prompt_token_ids) for record in records]
+        stop = self._encoder.stop_token_id
+        input_ids = torch.tensor([[stop] * pad + r.prompt_token_ids for pad, r in zip(pads, records, strict=True)])
+        mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads])
+        input_ids, mask = input_ids.to(device), mask.to(device)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        cache = DynamicCache()
+        for _ in range(sampling.max_tokens):
+            with torch.autocast(device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
+                output = self._model(
+                    input_ids=input_ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    logits_to_keep=1,
+                )
+            token_ids, logprobs, entropies = choose_tokens(output.logits[:, -1], sampling, generator)
+            for record, *values in zip(
+                records, token_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True
+            ):
+                if not record.is_finished:
+                    record.append(*values, stop)
+            if all(record.is_finished for record in records):
+                return
+            input_ids = token_ids[:, None]
+            positions = positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones((len(records), 1))], dim=1)

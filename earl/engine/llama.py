@@ -1,0 +1,149 @@
+"""A Llama-architecture model laid out for decoding: fused projections, one prefill a prompt, no autograd.
+
+Covers what transformers calls `llama`, `mistral` without a sliding window, and `qwen2`: RMSNorm, rotary positions of
+the default kind, grouped-query attention, SwiGLU. Everything else goes through `earl.engine.hf`.
+Shapes: _P prompts, _L prompt positions, _R rows being decoded, _H hidden, _D head dimension.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from transformers import PretrainedConfig, PreTrainedModel
+
+_ARCHITECTURES = ("llama", "mistral", "qwen2")
+
+
+def unsupported_reason(config: PretrainedConfig) -> str | None:
+    """Why the decode loop cannot run a model, or None if it can."""
+    values = config.to_dict()
+    if values["model_type"] not in _ARCHITECTURES:
+        return f"architecture {values['model_type']} (known: {', '.join(_ARCHITECTURES)})"
+    rope = values.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default":
+        return f"rotary embedding of type {rope['rope_type']}"
+    if values["hidden_act"] != "silu":
+        return f"activation {values['hidden_act']}"
+    layer_types = values.get("layer_types") or []
+    if any(kind != "full_attention" for kind in layer_types):
+        return "sliding-window attention"
+    if not layer_types and values.get("sliding_window"):
+        return "sliding-window attention"
+    return None
+
+
+@dataclass(slots=True)
+class _Layer:
+    norm_1: torch.Tensor
+    qkv: torch.Tensor
+    qkv_bias: torch.Tensor | None
+    out: torch.Tensor
+    norm_2: torch.Tensor
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+
+@dataclass(slots=True)
+class PromptCache:
+    """Keys and values of the prompts, shared by all rows of a prompt."""
+
+    keys: list[torch.Tensor]  # per layer (P, heads_kv, D, L): transposed for the score product
+    values: list[torch.Tensor]  # per layer (P, heads_kv, L, D)
+    bias_PL: torch.Tensor  # fp32, 0 on the prompt's tokens, -inf on padding
+
+
+class LlamaWeights:
+    """Decoding copies of a model's weights, refreshed by `update`."""
+
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
+        self._model, self._dtype = model, dtype
+        config = model.config
+        self.num_heads = config.num_attention_heads
+        self.num_kv_heads = config.num_key_value_heads
+        self.head_dim = config.to_dict().get("head_dim") or config.hidden_size // config.num_attention_heads
+        self.eps = config.rms_norm_eps
+        rope = config.to_dict().get("rope_parameters") or {}
+        theta = rope.get("rope_theta", 10_000.0)
+        exponents = torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim
+        self._inverse_frequencies = 1.0 / (theta**exponents)
+        self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Copy the model's weights as they are now."""
+
+        def copy(*tensors: torch.Tensor) -> torch.Tensor:
+            return torch.cat([tensor.detach() for tensor in tensors]).to(self._dtype)
+
+        body = self._model.model
+        self.layers = []
+        for layer in body.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            biases = (attention.q_proj.bias, attention.k_proj.bias, attention.v_proj.bias)
+            self.layers.append(
+                _Layer(
+                    norm_1=copy(layer.input_layernorm.weight),
+                    qkv=copy(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
+                    qkv_bias=None if biases[0] is None else copy(*biases),
+                    out=copy(attention.o_proj.weight),
+                    norm_2=copy(layer.post_attention_layernorm.weight),
+                    gate_up=copy(mlp.gate_proj.weight, mlp.up_proj.weight),
+                    down=copy(mlp.down_proj.weight),
+                )
+            )
+        self.embedding = copy(body.embed_tokens.weight)
+        self.norm = copy(body.norm.weight)
+        head = self._model.lm_head.weight
+        self.head = self.embedding if head is body.embed_tokens.weight else copy(head)
+
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos and sin, shape (*positions, D), in the decoding dtype."""
+        angles = positions.to(torch.float32).unsqueeze(-1) * self._inverse_frequencies.to(positions.device)
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos().to(self._dtype), angles.sin().to(self._dtype)
+
+    def logits(self, hidden_RH: torch.Tensor) -> torch.Tensor:
+        return F.linear(rms_norm(hidden_RH, self.norm, self.eps), self.head)
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    return F.rms_norm(x, (x.shape[-1],), weight, eps)
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding, halves convention; cos and sin broadcast over heads."""
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin
+
+
+def prefill(weights: LlamaWeights, prompts: list[list[int]]) -> tuple[torch.Tensor, PromptCache]:
+    """Run the prompts once. Returns the last position's hidden state (P, H) and the cache."""
+    device = weights.embedding.device
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    longest = int(lengths.max())
+    # Padding is on the right: under the causal mask no real token sees it.
+    token_ids = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts], device=device)
+    x = F.embedding(token_ids, weights.embedding)  # (P, L, H)
+    num_prompts, heads, heads_kv, dim = len(prompts), weights.num_heads, weights.num_kv_heads, weights.head_dim
+    cos, sin = weights.rotary(torch.arange(longest, device=device))  # (L, D)
+    keys, values = [], []
+    for layer in weights.layers:
+        qkv = F.linear(rms_norm(x, layer.norm_1, weights.eps), layer.qkv, layer.qkv_bias)
+        qkv = qkv.view(num_prompts, longest, heads + 2 * heads_kv, dim).transpose(1, 2)  # (P, heads, L, D)
+        query, key, value = qkv.split([heads, heads_kv, heads_kv], dim=1)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        context = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        x = x + F.linear(context.transpose(1, 2).reshape(num_prompts, longest, heads * dim), layer.out)
+        x = x + mlp(layer, rms_norm(x, layer.norm_2, weights.eps))
+        keys.append(key.transpose(2, 3).contiguous())
+        values.append(value.contiguous())
+    padding = torch.arange(longest, device=device) >= lengths[:, None]
+    bias = torch.zeros(padding.shape, device=device).masked_fill_(padding, float("-inf"))
+    last = x[torch.arange(num_prompts, device=device), lengths - 1]
+    return last, PromptCache(keys=keys, values=values, bias_PL=bias)
+
+
+def mlp(layer: _Layer, x: torch.Tensor) -> torch.Tensor:
+    """SwiGLU."""
+    gate, up = F.linear(x, layer.gate_up).chunk(2, dim=-1)
+    return F.linear(F.silu(gate) * up, layer.down)

@@ -1,0 +1,100 @@
+"""Choosing the next token, and turning finished rows into completions: what every engine of ours shares."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+
+from earl.ops import token_logprob_entropy
+from earl.policy import PromptEncoder
+from hdl_bench.types import Completion, Sampling
+
+
+def choose_tokens(
+    logits_RV: torch.Tensor, sampling: Sampling, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Token, its log-prob and the entropy per row, all of softmax(logits / temperature) in fp32.
+
+    At temperature 0 the most likely token is taken and the statistics are those of temperature 1. top_p narrows the
+    choice only: the statistics stay those of the whole distribution.
+    """
+    temperature = sampling.temperature or 1.0
+    if sampling.temperature == 0:
+        token_ids = logits_RV.argmax(dim=-1)
+    else:
+        probs_RV = torch.softmax(logits_RV.float() / temperature, dim=-1)
+        if sampling.top_p < 1:
+            probs_RV = _nucleus(probs_RV, sampling.top_p)
+        # Inverse transform: one uniform a row, so that the stream of random numbers does not depend on V.
+        cumulative_RV = probs_RV.cumsum_(dim=-1)
+        uniform_R = torch.rand((logits_RV.shape[0], 1), generator=generator, dtype=torch.float32)
+        target_R = uniform_R.to(cumulative_RV.device) * cumulative_RV[:, -1:]
+        token_ids = torch.searchsorted(cumulative_RV, target_R, right=True).squeeze(1)
+        token_ids.clamp_(max=logits_RV.shape[1] - 1)
+    stats = token_logprob_entropy(logits_RV, token_ids, temperature)
+    return token_ids, stats.logprob, stats.entropy
+
+
+def _nucleus(probs_RV: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Zero all but the smallest set of tokens whose probability reaches top_p (always at least one)."""
+    sorted_probs, order = probs_RV.sort(dim=-1, descending=True)
+    before = sorted_probs.cumsum(dim=-1) - sorted_probs
+    return torch.zeros_like(probs_RV).scatter_(-1, order, sorted_probs.masked_fill(before >= top_p, 0.0))
+
+
+def chunk_generator(seed: int, chunk: int) -> torch.Generator:
+    """A generator for one chunk of rows: equal (seed, chunk), equal stream."""
+    digest = hashlib.sha256(f"{seed}:{chunk}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(slots=True)
+class RowRecord:
+    """What was sampled for one row so far."""
+
+    prompt_token_ids: list[int]
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    is_finished: bool = False
+
+    def append(self, token_id: int, logprob: float, entropy: float, stop_token_id: int) -> None:
+        self.token_ids.append(token_id)
+        self.logprobs.append(logprob)
+        self.entropies.append(entropy)
+        self.is_finished = token_id == stop_token_id
+
+    def to_completion(self, encoder: PromptEncoder, policy_version: int) -> Completion:
+        """The finished record; one that never reached the stop token is marked "length"."""
+        shown = self.token_ids[:-1] if self.is_finished else self.token_ids
+        return Completion(
+            prompt_token_ids=tuple(self.prompt_token_ids),
+            token_ids=tuple(self.token_ids),
+            logprobs=tuple(self.logprobs),
+            entropies=tuple(self.entropies),
+            text=encoder.decode(shown),
+            finish_reason="stop" if self.is_finished else "length",
+            policy_version=policy_version,
+        )
+
+
+def chunk_prompts(prompt_ids: list[list[int]], num_samples: int, max_rows: int) -> list[list[tuple[int, int]]]:
+    """Rows (prompt index, number of its samples) in chunks of at most `max_rows` rows, similar lengths together."""
+    order = sorted(range(len(prompt_ids)), key=lambda index: (len(prompt_ids[index]), index))
+    chunks: list[list[tuple[int, int]]] = [[]]
+    room = max_rows
+    for index in order:
+        left = num_samples
+        while left:
+            if room == 0:
+                chunks.append([])
+                room = max_rows
+            # A group is split only when it is larger than a whole chunk.
+            if room < left <= max_rows:
+                chunks.append([])
+                room = max_rows
+            take = min(left, room)
+            chunks[-1].append((index, take))
+            left -= take
+            room -= take
+    return [chunk for chunk in chunks if chunk]

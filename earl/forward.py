@@ -1,0 +1,125 @@
+"""From packed groups to hidden states and log-probs: the training pass.
+
+A group is laid out as its prompt once, followed by its responses side by side: each response sees the prompt and itself,
+at the positions it had when it was sampled. The head runs only on the rows that somebody asks for.
+Shapes: _S positions of a laid-out group, _R rows asked for, _H hidden.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from earl.ops import TokenStats, linear_token_logprob_entropy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sequences:
+    """One prompt and the responses that follow it, as token ids."""
+
+    prompt: Sequence[int]
+    responses: tuple[Sequence[int], ...]
+
+    @property
+    def num_positions(self) -> int:
+        """Laid-out length. The last token of a response predicts nothing, so it is not fed."""
+        return len(self.prompt) + sum(len(response) - 1 for response in self.responses)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """A group as the model is fed: ids, positions, who sees whom, and where each response token is predicted."""
+
+    token_ids_S: torch.Tensor
+    positions_S: torch.Tensor
+    visible_SS: torch.Tensor  # bool, [query, key]
+    predicted_at: torch.Tensor  # (number of response tokens,) index into S
+    targets: torch.Tensor  # (number of response tokens,)
+
+
+def lay_out(sequences: Sequences) -> Layout:
+    """The shared-prompt layout. A group of one is plain causal attention."""
+    prompt, responses = list(sequences.prompt), sequences.responses
+    token_ids, positions, segments = list(prompt), list(range(len(prompt))), [0] * len(prompt)
+    predicted_at, targets = [], []
+    for number, response in enumerate(responses, start=1):
+        start = len(token_ids)
+        fed = list(response[:-1])
+        predicted_at += [len(prompt) - 1, *range(start, start + len(fed))]
+        targets += list(response)
+        token_ids += fed
+        positions += range(len(prompt), len(prompt) + len(fed))
+        segments += [number] * len(fed)
+    segment_S = torch.tensor(segments)
+    causal = torch.ones(len(segments), len(segments), dtype=torch.bool).tril()
+    same_or_prompt = (segment_S[:, None] == segment_S[None, :]) | (segment_S[None, :] == 0)
+    return Layout(
+        token_ids_S=torch.tensor(token_ids),
+        positions_S=torch.tensor(positions),
+        visible_SS=causal & same_or_prompt,
+        predicted_at=torch.tensor(predicted_at),
+        targets=torch.tensor(targets),
+    )
+
+
+def autocast(model: PreTrainedModel, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Mixed precision for a pass over an fp32 model; a no-op for float32."""
+    return torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
+    """Final hidden states (response tokens of all layouts in order, H) at the positions that predict them."""
+    device = model.device
+    longest = max(layout.token_ids_S.numel() for layout in layouts)
+    token_ids = torch.zeros(len(layouts), longest, dtype=torch.int64)
+    positions = torch.zeros(len(layouts), longest, dtype=torch.int64)
+    # Padding sees itself, so that no softmax runs over nothing.
+    visible = torch.eye(longest, dtype=torch.bool).repeat(len(layouts), 1, 1)
+    index = []
+    for number, layout in enumerate(layouts):
+        size = layout.token_ids_S.numel()
+        token_ids[number, :size] = layout.token_ids_S
+        positions[number, :size] = layout.positions_S
+        visible[number, :size, :size] = layout.visible_SS
+        index.append(number * longest + layout.predicted_at)
+    output = model.model(
+        input_ids=token_ids.to(device),
+        attention_mask=visible[:, None].to(device),
+        position_ids=positions.to(device),
+        use_cache=False,
+    )
+    return output.last_hidden_state.flatten(0, 1)[torch.cat(index).to(device)]
+
+
+def token_stats(
+    model: PreTrainedModel,
+    layouts: list[Layout],
+    *,
+    temperature: float,
+    dtype: torch.dtype,
+    rows: torch.Tensor | None = None,
+) -> TokenStats:
+    """Log-prob, entropy (nats) and logsumexp of softmax(logits / temperature) at the response tokens, fp32.
+
+    `rows` picks among the response tokens of the layouts, in order; None is all of them. The head sees only these.
+    """
+    with autocast(model, dtype):
+        hidden_RH = hidden_states(model, layouts)
+        targets = torch.cat([layout.targets for layout in layouts]).to(model.device)
+        if rows is not None:
+            hidden_RH, targets = hidden_RH[rows], targets[rows]
+        return linear_token_logprob_entropy(hidden_RH, model.lm_head.weight, targets, temperature)
+
+
+def micro_batches(sizes: list[int], max_tokens: int) -> list[list[int]]:
+    """Indices in batches whose padded size (count times longest) stays within `max_tokens`; one may exceed it alone."""
+    order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
+    batches: list[list[int]] = []
+    for index in order:
+        if batches and (len(batches[-1]) + 1) * sizes[index] <= max_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

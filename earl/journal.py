@@ -1,0 +1,52 @@
+"""The verdicts of a run on disk, appended as they come: a killed run that is resumed judges nothing twice.
+
+One JSON line a verdict, keyed by everything it depends on. A line cut short by a kill is cut off on reading.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from verifiers.types import Problem
+from verifiers.verify import Judgement
+
+_JUDGEMENT = TypeAdapter(Judgement)
+
+
+def judgement_key(problem: Problem, completion_text: str, seed: int) -> str:
+    """Hex digest of problem, oracle, exact completion and seed."""
+    material = json.dumps([problem.problem_id, problem.oracle.golden, completion_text, seed])
+    return hashlib.sha256(material.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class VerdictJournal:
+    """Append-only map of judgements. Tool errors are never recorded: they are ours and may not repeat."""
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[str, Judgement] = {}
+        if path.exists():
+            data = path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            for line in whole.decode("utf-8").splitlines():
+                row = json.loads(line)
+                self._known[row["key"]] = _JUDGEMENT.validate_python(row["judgement"])
+            if len(whole) < len(data):
+                os.truncate(path, len(whole))
+        self._file = path.open("a", encoding="utf-8")
+
+    def get(self, key: str) -> Judgement | None:
+        return self._known.get(key)
+
+    def put(self, key: str, judgement: Judgement) -> None:
+        if key in self._known or not judgement.verdict.is_scored:
+            return
+        self._known[key] = judgement
+        row = {"key": key, "judgement": _JUDGEMENT.dump_python(judgement, mode="json")}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

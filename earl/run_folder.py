@@ -1,0 +1,100 @@
+"""The folder of a run: resolved config, versions, metrics, completions, checkpoints. One layout for every command."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from earl.config import Config, load_config
+from toolchain.errors import InfrastructureError, UsageError
+
+_PACKAGES = ("earl-rtl", "torch", "transformers", "pyslang", "numpy")
+
+
+class RunFolder:
+    """Paths and small files of one run. Writes are atomic: a temporary file, fsync, rename."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, config: Config, *, default_name: str) -> "RunFolder":
+        """A new folder `<run.dir>/<name>`; an unnamed run gets the first free number.
+
+        Raises:
+            UsageError: `run.name` is taken.
+            InfrastructureError: the folder cannot be written.
+        """
+        root = Path(config.run.dir)
+        names = [config.run.name] if config.run.name else [f"{default_name}-{n:03d}" for n in range(1, 1000)]
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                try:
+                    (root / name).mkdir()
+                except FileExistsError:
+                    continue
+                run = cls(root / name)
+                run.write_text("config.toml", tomli_w.dumps(config.model_dump(mode="json")))
+                run.write_json("versions.json", package_versions())
+                return run
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write the run folder under {root}: {error.strerror}; set run.dir"
+            ) from error
+        raise UsageError(f"the run folder {root / names[0]} exists; choose another run.name, or `--resume` it")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run. UsageError if `path` is none."""
+        if not (path / "config.toml").is_file():
+            raise UsageError(f"{path} is no run folder: it has no config.toml; give the folder that a run printed")
+        return cls(path)
+
+    def config(self) -> Config:
+        """The resolved config that the run was started with."""
+        return load_config(self.path / "config.toml")
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def completions_path(self, step: int) -> Path:
+        return self.path / "completions" / f"step_{step:06d}.jsonl"
+
+    def write_json(self, name: str, value: Any) -> Path:
+        return self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of the run atomically. InfrastructureError when the disk refuses."""
+        target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise InfrastructureError(f"cannot write {target}: {error.strerror}; free some disk space") from error
+        return target
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

@@ -1,0 +1,63 @@
+"""The class of each completion token: what kind of thing the policy was deciding there.
+
+A token has the class of the lexeme that holds its first non-space character; text outside the code is prose; the stop
+token is a class of its own.
+"""
+
+import bisect
+
+from earl.policy import PromptEncoder
+from hdl_bench.types import Completion
+from verifiers.lexer import LexemeKind, lex
+from verifiers.types import Candidate
+
+PROSE, STOP = "prose", "stop"
+CLASSES: tuple[str, ...] = (*(kind.value for kind in LexemeKind), PROSE, STOP)
+
+
+def token_spans(encoder: PromptEncoder, token_ids: tuple[int, ...], text: str) -> list[tuple[int, int]]:
+    """Start and end offset in `text` of each token; the stop token, which is not in the text, is empty at its end."""
+    pieces = [encoder.decode([token_id]) for token_id in token_ids]
+    if token_ids and token_ids[-1] == encoder.stop_token_id:
+        pieces[-1] = ""
+    if "".join(pieces) == text:
+        ends = _running_lengths(pieces)
+    else:
+        # A character spread over several tokens decodes to itself only with its last one: ask for every prefix.
+        ends = [min(len(encoder.decode(list(token_ids[: n + 1]))), len(text)) for n in range(len(token_ids))]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _running_lengths(pieces: list[str]) -> list[int]:
+    ends, total = [], 0
+    for piece in pieces:
+        total += len(piece)
+        ends.append(total)
+    return ends
+
+
+def token_classes(encoder: PromptEncoder, completion: Completion, candidate: Candidate | None) -> list[int]:
+    """Indices into `CLASSES`, one a token of the completion."""
+    text = completion.text
+    spans = token_spans(encoder, completion.token_ids, text)
+    code_start, code_end, lexemes = 0, 0, []
+    if candidate is not None:
+        code = candidate.text[candidate.header_length :]
+        code_start, code_end = candidate.start_offset, candidate.start_offset + len(code)
+        lexemes = lex(code)
+    starts = [lexeme.start for lexeme in lexemes]
+    classes = []
+    for position, (start, end) in enumerate(spans):
+        if completion.finish_reason == "stop" and position == len(spans) - 1:
+            classes.append(CLASSES.index(STOP))
+            continue
+        piece = text[start:end]
+        first = start + len(piece) - len(piece.lstrip())
+        if first == end:  # all space: the class of the space itself
+            first = start
+        if not code_start <= first < code_end:
+            classes.append(CLASSES.index(PROSE))
+            continue
+        lexeme = lexemes[bisect.bisect_right(starts, first - code_start) - 1]
+        classes.append(CLASSES.index(lexeme.kind.value))
+    return classes
