@@ -17,8 +17,7 @@ _PLAIN_DIRECTIVES = frozenset(
     ("`else", "`endif", "`undef", "`timescale", "`default_nettype", "`resetall", "`celldefine", "`endcelldefine")
 )
 _TOOL_MACROS = frozenset(
-    ("SYNTHESIS", "SIMULATION", "VERILATOR", "YOSYS", "FORMAL", "ICARUS", "IVERILOG", "VCS", "SLANG", "COCOTB_SIM")
-    + ("SYSTEMVERILOG", "MODEL_TECH", "XILINX_SIMULATOR")
+    ("SYNTHESIS", "SIMULATION", "SYSTEMVERILOG", "FORMAL", "VERILATOR", "YOSYS", "ICARUS", "IVERILOG", "VCS", "SLANG")
 )
 _ALLOWED_CONTROL = frozenset("\t\n\r")
 
@@ -146,4 +145,4 @@ def _check_conditionals(reader: _Reader) -> None:
 
 
 def _is_tool_macro(name: str) -> bool:
-    return name.startswith(("__", "SV_COV_")) or name.upper() in _TOOL_MACROS
+    return name.startswith(("__", "SV_COV_", "COCOTB")) or name.upper() in _TOOL_MACROS

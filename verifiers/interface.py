@@ -41,7 +41,7 @@ def find_top(compilation: ast.Compilation, top_module: str) -> ast.InstanceSymbo
 
 
 def check_interface(source: Source, top: ast.InstanceSymbol, ports: tuple[Port, ...]) -> tuple[Diagnostic, ...]:
-    """What in the ports of `top` differs from `ports`: each finding names the port, what is asked for and what is there."""
+    """What in the ports of `top` differs from `ports`, by port: what is expected and what is got."""
     findings = []
     found = {symbol.name: symbol for symbol in top.body.portList}
 

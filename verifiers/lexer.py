@@ -8,7 +8,7 @@ The classes, chosen so that each is a different kind of decision of the writer:
 - `keyword`: structure (module, always_ff, begin, case, if, assign ...)   - `edge`: posedge, negedge, edge
 - `type`: declarations (wire, logic, input, parameter, signed ...)        - `identifier`: names, also `$clog2`, `\\a+b`
 - `number`: literals, sized or not                                        - `operator`: computing and assigning
-- `punctuation`: brackets, `;`, `,`, `.`, `:`, `@`, `#`                   - `string`, `directive` (a back-tick and a name)
+- `punctuation`: brackets, `;`, `,`, `.`, `:`, `@`, `#`                   - `string`, `directive` (`` `name ``)
 - `comment`, `whitespace`, and `other` for what no Verilog holds
 """
 
@@ -43,21 +43,22 @@ class Lexeme:
     kind: LexemeKind
 
 
-_KEYWORDS = frozenset(
-    """module macromodule endmodule package endpackage interface endinterface program endprogram primitive endprimitive
+_KEYWORD_TEXT = """
+    module macromodule endmodule package endpackage interface endinterface program endprogram primitive endprimitive
     table endtable function endfunction task endtask generate endgenerate class endclass specify endspecify always
     always_comb always_ff always_latch initial final assign deassign force release begin end fork join join_any
     join_none if else case casex casez endcase default for foreach forever repeat while do break continue return
     disable wait unique unique0 priority inside import export defparam bind assert assume cover property endproperty
-    sequence endsequence""".split()
-)
-_EDGES = frozenset(("posedge", "negedge", "edge"))
-_TYPES = frozenset(
-    """input output inout ref wire tri tri0 tri1 triand trior trireg uwire wand wor supply0 supply1 reg logic bit byte
+    sequence endsequence"""
+_TYPE_TEXT = """
+    input output inout ref wire tri tri0 tri1 triand trior trireg uwire wand wor supply0 supply1 reg logic bit byte
     shortint int longint integer time real realtime shortreal string event void signed unsigned parameter localparam
     specparam genvar typedef enum struct union packed automatic static const var type and nand or nor xor xnor buf
-    not bufif0 bufif1 notif0 notif1""".split()
-)
+    not bufif0 bufif1 notif0 notif1"""
+
+_KEYWORDS = frozenset(_KEYWORD_TEXT.split())
+_TYPES = frozenset(_TYPE_TEXT.split())
+_EDGES = frozenset(("posedge", "negedge", "edge"))
 
 _PATTERN = re.compile(
     r"""
@@ -90,7 +91,7 @@ def _kind_of_word(word: str) -> LexemeKind:
 
 
 def lex(code: str) -> list[Lexeme]:
-    """The lexemes of any text, in order: they tile it exactly (`"".join(code[x.start:x.end]) == code`). Never raises."""
+    """The lexemes of any text, in order. They tile it: each starts where the one before ends. Never raises."""
     lexemes = []
     for match in _PATTERN.finditer(code):
         group = match.lastgroup

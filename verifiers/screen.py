@@ -6,20 +6,21 @@ the candidate moves the testbench's own clock) and no name may lead out of the c
 in `directives`. The screen does not ask whether the design is right, synthesizable or wise.
 """
 
+import re
+
 from pyslang import ast, parsing, syntax
 
 from toolchain.diagnostics import Diagnostic
 from verifiers.elaborate import Source, code_of
 
-_ALLOWED_SYSTEM_NAMES = frozenset(
-    """$clog2 $signed $unsigned $bits $size $high $low $left $right $increment $dimensions $unpacked_dimensions
+_SYSTEM_NAME_TEXT = """
+    $clog2 $signed $unsigned $bits $size $high $low $left $right $increment $dimensions $unpacked_dimensions
     $countones $countbits $onehot $onehot0 $isunknown $rtoi $itor $realtobits $bitstoreal $ln $log10 $exp $sqrt $pow
-    $floor $ceil $abs $min $max""".split()
-)
+    $floor $ceil $abs $min $max"""
 
-_ALLOWED_GATES = frozenset("and nand or nor xor xnor buf not bufif0 bufif1 notif0 notif1".split())
+_GATE_TEXT = "and nand or nor xor xnor buf not bufif0 bufif1 notif0 notif1"
 
-_ALLOWED_NAMES = """
+_KIND_TEXT = """
 CompilationUnit ModuleDeclaration ModuleHeader PackageDeclaration PackageHeader PackageImportDeclaration
 PackageImportItem UdpDeclaration UdpBody UdpEntry UdpEdgeField UdpSimpleField UdpInitialStmt UdpInputPortDecl
 UdpOutputPortDecl AnsiUdpPortList NonAnsiUdpPortList WildcardUdpPortList
@@ -67,14 +68,14 @@ AndAssignmentExpression OrAssignmentExpression XorAssignmentExpression LogicalLe
 LogicalRightShiftAssignmentExpression ArithmeticLeftShiftAssignmentExpression
 ArithmeticRightShiftAssignmentExpression
 """
-_ALLOWED_KINDS = frozenset(syntax.SyntaxKind[name] for name in _ALLOWED_NAMES.split())
-
-_FILE_SCOPE_KINDS = frozenset(
-    syntax.SyntaxKind[name]
-    for name in """ModuleDeclaration PackageDeclaration UdpDeclaration FunctionDeclaration TaskDeclaration EmptyMember
-    TypedefDeclaration ParameterDeclarationStatement PackageImportDeclaration""".split()
-)
-
+_FILE_SCOPE_TEXT = """
+ModuleDeclaration PackageDeclaration UdpDeclaration FunctionDeclaration TaskDeclaration TypedefDeclaration
+ParameterDeclarationStatement PackageImportDeclaration EmptyMember
+"""
+_ALLOWED_SYSTEM_NAMES = frozenset(_SYSTEM_NAME_TEXT.split())
+_ALLOWED_GATES = frozenset(_GATE_TEXT.split())
+_ALLOWED_KINDS = frozenset(syntax.SyntaxKind[name] for name in _KIND_TEXT.split())
+_FILE_SCOPE_KINDS = frozenset(syntax.SyntaxKind[name] for name in _FILE_SCOPE_TEXT.split())
 _STEPS = frozenset(
     (
         ast.UnaryOperator.Preincrement,
@@ -109,18 +110,20 @@ def screen_syntax(source: Source) -> tuple[Diagnostic, ...]:
     def refuse(location, message: str) -> None:
         findings.append(Diagnostic(message=message, code="screen", line=source.line_of(location)))
 
-    def check(node) -> None:
+    def check(node) -> ast.VisitAction:
         if isinstance(node, parsing.Token):
             if node.kind is parsing.TokenKind.SystemIdentifier and node.rawText not in _ALLOWED_SYSTEM_NAMES:
                 refuse(node.location, f"'{node.rawText}' is not allowed in a design; remove the call")
-            return
+            return ast.VisitAction.Advance
         message = _judge_node(node, dotted_names)
         if message:
             refuse(node.sourceRange.start, message)
-        elif isinstance(node, syntax.ModuleDeclarationSyntax):
+            return ast.VisitAction.Skip
+        if isinstance(node, syntax.ModuleDeclarationSyntax):
             (packages if node.kind is syntax.SyntaxKind.PackageDeclaration else scopes).add(node.header.name.valueText)
         elif isinstance(node, syntax.InstanceNameSyntax):
             scopes.add(node.name.valueText)
+        return ast.VisitAction.Advance
 
     source.tree.root.visit(check)
     for name in dotted_names:
@@ -149,8 +152,8 @@ def _judge_node(node, dotted_names: list) -> str:
 
 
 def _words(kind_name: str) -> str:
-    """`ProceduralForceStatement` -> `procedural force statement`."""
-    return "".join(f" {char.lower()}" if char.isupper() else char for char in kind_name).strip()
+    """`ProceduralForceStatement` -> `procedural force statement`, `DPIImport` -> `dpi import`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind_name).lower()
 
 
 def _components(name) -> list[str]:

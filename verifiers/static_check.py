@@ -7,7 +7,7 @@ elaboration. Runs pyslang, which is native code over hostile text: call it in a 
 from dataclasses import dataclass
 
 import pyslang
-from pyslang import ast, syntax
+from pyslang import syntax
 
 from toolchain.diagnostics import Diagnostic
 from verifiers.directives import check_text

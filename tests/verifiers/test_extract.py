@@ -1,0 +1,87 @@
+"""Extraction: each rule on a small completion, and exact offsets on any text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifiers.extract import extract
+
+TOP = "module TopModule(input a, output y);\n  assign y = a;\nendmodule\n"
+HELPER = "module helper(input a, output y);\n  assign y = ~a;\nendmodule\n"
+USER = "module TopModule(input a, output y);\n  helper h(.a(a), .y(y));\nendmodule\n"
+PIECES = st.sampled_from(
+    (TOP, HELPER, USER, "<think>", "</think>", "[BEGIN]", "[DONE]", "```", "```verilog\n", "\n```\n", "~~~\n")
+    + ("> ", "- ", "\n", "\r\n", "\r", "prose ", "module x;", "endmodule", "é", "\x00", "    ", "\u2028")
+)
+
+
+def code_of(completion: str) -> str | None:
+    candidate = extract(completion, "TopModule")
+    return None if candidate is None else candidate.text
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        (TOP, TOP),
+        (f"<think>maybe {HELPER}</think>{TOP}", TOP),
+        (f"reasoning that the prompt opened</think>\n{TOP}", "\n" + TOP),
+        (f"<think>never closed {TOP}", None),
+        (f"Sure: [BEGIN]\n{TOP}[DONE] bye", "\n" + TOP),
+        (f"[BEGIN]\n{TOP}", None),
+        (f"[BEGIN]\n```verilog\n{TOP}```\n[DONE]", TOP),
+        (f"Here it is:\n```verilog\n{TOP}```\nIt copies a.", TOP),
+        (f"~~~~ sv\n{TOP}~~~~\n", TOP),
+        (f"Cut off:\n```verilog\n{TOP}", TOP),
+        (f"```\nsome notes\n```\nand\n```systemverilog\n{TOP}```", TOP),
+        (f"```\n{HELPER}```\n```\n{TOP}```", TOP),
+        ("- in a list:\n\n  ```verilog\n  module t;\n  endmodule\n  ```\n", "  module t;\n  endmodule\n"),
+        (
+            "Use:\nmodule TopModule // a buffer\n (input a);\nendmodule",
+            "module TopModule // a buffer\n (input a);\nendmodule",
+        ),
+        (f"Here is the module that you asked for: {TOP}I hope it helps.", TOP.rstrip("\n")),
+        (f"The answer is\n{HELPER}{USER}which instantiates it.", f"{HELPER}{USER}".rstrip("\n")),
+        ("The answer is module TopModule(input a", "module TopModule(input a"),
+        (f"`timescale 1ns/1ps\n{TOP}", f"`timescale 1ns/1ps\n{TOP}"),
+        (f"// a buffer\n{TOP}junk", f"// a buffer\n{TOP}junk"),
+        ("I cannot write this module.", None),
+        ("", None),
+        ("```verilog\nassign y = a;\n```", None),
+    ],
+)
+def test_each_rule_takes_its_part(completion, expected):
+    assert code_of(completion) == expected
+
+
+def test_the_start_offset_points_at_the_code_in_the_completion():
+    completion = f"Here:\n```verilog\n{TOP}```\n"
+    candidate = extract(completion, "TopModule")
+    assert candidate.start_offset == len("Here:\n```verilog\n")
+    assert candidate.header_length == 0
+
+
+def test_helper_modules_in_other_blocks_are_put_in_front():
+    completion = f"```\n{USER}```\nwhere\n```\n{HELPER}```\n"
+    candidate = extract(completion, "TopModule")
+    assert candidate.text == f"{HELPER}\n{USER}"
+    assert candidate.text[candidate.header_length :] == USER
+    assert candidate.start_offset == 4
+
+
+def test_a_block_with_another_module_name_is_still_taken():
+    assert code_of(f"```\n{HELPER}```") == HELPER
+
+
+def test_the_first_definition_of_the_top_counts():
+    revised = TOP.replace("= a", "= ~a")
+    assert code_of(f"```\n{TOP}```\nor\n```\n{revised}```\n") == TOP
+
+
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join)))
+def test_the_text_is_exactly_that_of_the_completion(completion):
+    candidate = extract(completion, "TopModule")
+    if candidate is not None:
+        own = candidate.text[candidate.header_length :]
+        assert own == completion[candidate.start_offset : candidate.start_offset + len(own)]
+        assert own

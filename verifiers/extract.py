@@ -1,0 +1,133 @@
+"""Takes the Verilog out of a completion: what the simulator compiles, and where in the completion it stands.
+
+The rules, first that applies: reasoning (`<think>..</think>`) is dropped, and an unclosed one leaves no answer; between
+`[BEGIN]` and `[DONE]`, where a `[BEGIN]` alone gives nothing; the first fenced block that defines the top module, an
+unclosed fence counting to the end; a text that starts as code is taken whole; prose from its first module header to
+its last `endmodule`. It repairs nothing: a wrong module name or broken code is for the checks to report.
+"""
+
+import re
+from dataclasses import dataclass
+
+from markdown_it import MarkdownIt
+
+from verifiers.lexer import LexemeKind, lex
+from verifiers.types import Candidate
+
+_BEGIN, _DONE, _THINK, _END_THINK = "[BEGIN]", "[DONE]", "<think>", "</think>"
+_MARKDOWN = MarkdownIt("zero").enable(["fence", "list", "blockquote"])
+_NEWLINE = re.compile(r"\r\n?|\n")  # as the Markdown parser counts lines
+_MODULE_HEADER = re.compile(  # comments may stand between the name and what follows it
+    r"\bmodule\s+(?:automatic\s+|static\s+)?([A-Za-z_][\w$]*)(?:\s|//[^\n]*\n|/\*[^*]*\*/)*(?:[#(;]|import\b)"
+)
+_CODE_START = re.compile(
+    r"\s*(?:`[a-z]|//|/\*|\(\*|(?:module|package|import|typedef|function|primitive)\b(?!\s*[:.,]))"
+)
+_END_MODULE = re.compile(r"\bendmodule\b(?:\s*:\s*[A-Za-z_][\w$]*)?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Span:
+    """A part of the completion, offsets in characters."""
+
+    start: int
+    end: int
+
+    def of(self, text: str) -> str:
+        return text[self.start : self.end]
+
+
+def extract(text: str, top_module: str) -> Candidate | None:
+    """The candidate in a completion's text, or None when it holds no module.
+
+    `candidate.text[header_length:]` is exactly the completion's text from `start_offset` on. The header is empty but
+    for helper modules that stand in fenced blocks of their own: these are put in front of the block with the top.
+    """
+    for answer in _answers(text):
+        candidate = _extract_from(text, answer, top_module)
+        if candidate is not None:
+            return candidate
+    return None
+
+
+def _answers(text: str) -> list[_Span]:
+    """The parts outside reasoning, the last first; none when a reasoning block is not closed."""
+    spans, position = [], 0
+    if text.find(_END_THINK) >= 0 and not 0 <= text.find(_THINK) < text.find(_END_THINK):
+        position = text.find(_END_THINK) + len(_END_THINK)  # the prompt opened the reasoning
+    while (opened := text.find(_THINK, position)) >= 0:
+        spans.append(_Span(start=position, end=opened))
+        closed = text.find(_END_THINK, opened)
+        if closed < 0:
+            return []
+        position = closed + len(_END_THINK)
+    spans.append(_Span(start=position, end=len(text)))
+    return spans[::-1]
+
+
+def _extract_from(text: str, answer: _Span, top_module: str) -> Candidate | None:
+    begin = text.find(_BEGIN, answer.start, answer.end)
+    if begin >= 0:
+        done = text.find(_DONE, begin, answer.end)
+        if done < 0:
+            return None
+        answer = _Span(start=begin + len(_BEGIN), end=done)
+    blocks = [block for block in _fenced_blocks(text, answer) if _defined_modules(block.of(text))]
+    if blocks:
+        return _from_blocks(text, blocks, top_module)
+    if begin < 0 and not _CODE_START.match(text, answer.start, answer.end):
+        answer = _prose_span(text, answer)
+    if not _MODULE_HEADER.search(text, answer.start, answer.end):
+        return None
+    return Candidate(text=answer.of(text), start_offset=answer.start)
+
+
+def _fenced_blocks(text: str, answer: _Span) -> list[_Span]:
+    """The contents of the fenced blocks, in order. An unclosed fence reaches to the end."""
+    starts = [answer.start, *(match.end() for match in _NEWLINE.finditer(text, answer.start, answer.end)), answer.end]
+    blocks = []
+    for token in _MARKDOWN.parse(answer.of(text)):
+        if token.type != "fence":
+            continue
+        assert token.map is not None, "a fence token without lines"
+        first, end = token.map
+        last_line = text[starts[end - 1] : starts[end]].strip(" \t\r\n>")
+        is_closed = end - first > 1 and last_line.startswith(token.markup) and not last_line.strip(token.markup[0])
+        blocks.append(_Span(start=starts[first + 1], end=starts[end - 1] if is_closed else starts[end]))
+    return blocks
+
+
+def _defined_modules(code: str) -> set[str]:
+    return {match.group(1) for match in _MODULE_HEADER.finditer(code)}
+
+
+def _from_blocks(text: str, blocks: list[_Span], top_module: str) -> Candidate:
+    """The first block that defines the top, or the first block; in front, the blocks with modules that it uses."""
+    main = next((block for block in blocks if top_module in _defined_modules(block.of(text))), blocks[0])
+    present = _defined_modules(main.of(text))
+    used = _identifiers(main.of(text))
+    helpers: list[_Span] = []
+    for _ in blocks:  # a helper may use helpers: as many passes as there are blocks find them all
+        for block in blocks:
+            defined = _defined_modules(block.of(text))
+            if defined & used and not defined & present:
+                helpers.append(block)
+                present |= defined
+                used |= _identifiers(block.of(text))
+    header = "".join(helper.of(text) + "\n" for helper in helpers)
+    return Candidate(text=header + main.of(text), start_offset=main.start, header_length=len(header))
+
+
+def _identifiers(code: str) -> set[str]:
+    return {code[x.start : x.end] for x in lex(code) if x.kind is LexemeKind.IDENTIFIER}
+
+
+def _prose_span(text: str, answer: _Span) -> _Span:
+    """From the first module header to the last `endmodule`, or to the end where the code is cut off."""
+    header = _MODULE_HEADER.search(text, answer.start, answer.end)
+    if header is None:
+        return answer
+    end = answer.end
+    for match in _END_MODULE.finditer(text, header.end(), answer.end):
+        end = match.end()
+    return _Span(start=header.start(), end=end)
