@@ -8,6 +8,7 @@ from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
 from verifiers.simulate import Failure, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
+from verifiers.testbench import row_file_text
 from verifiers.trace import Trace
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 
@@ -28,6 +29,7 @@ class GoldenRun:
     """A golden's trace and the stimulus that it belongs to."""
 
     stimulus: Stimulus
+    row_file: str
     trace: Trace
 
 
@@ -51,14 +53,17 @@ class GoldenRuns:
 
     def _run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
         stimulus = draw_stimulus(harness.ports, harness.protocol, seed)
+        row_file = row_file_text(stimulus)
         with self._simulator.compiled(
             oracle.golden, oracle.golden_top, ports=harness.ports, protocol=harness.protocol
         ) as design:
-            result = design if isinstance(design, Failure) else self._simulator.play(design, stimulus)
+            result = (
+                design if isinstance(design, Failure) else self._simulator.play(design, row_file, len(stimulus.rows))
+            )
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
             raise InfrastructureError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
-        return GoldenRun(stimulus=stimulus, trace=result)
+        return GoldenRun(stimulus=stimulus, row_file=row_file, trace=result)
 
 
 def harness_of(problem: Problem) -> Harness:

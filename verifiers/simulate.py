@@ -16,14 +16,13 @@ from toolchain.errors import InfrastructureError
 from toolchain.executor import Executor, LocalExecutor
 from toolchain.icarus import Ending, compile_argv, ending_of, parse_compile_log, simulate_argv
 from toolchain.tool import find_tool
-from verifiers.stimulus import Stimulus
-from verifiers.testbench import ROW_FILE, Testbench, build_testbench, row_file_text
+from verifiers.testbench import ROW_FILE, Testbench, build_testbench
 from verifiers.trace import BrokenTrace, Trace, parse_trace
 from verifiers.types import Port, Protocol, Stage
 
 COMPILE_LIMITS = Limits(cpu_s=6, wall_s=30.0, memory_bytes=1 << 30, output_bytes=1 << 20)
 # CPU time is the limit that counts: it is the same on a busy machine. The wall is for a run that sleeps.
-SIMULATE_LIMITS = Limits(cpu_s=5, wall_s=30.0, memory_bytes=1 << 30, output_bytes=32 << 20)
+SIMULATE_LIMITS = Limits(cpu_s=3, wall_s=30.0, memory_bytes=1 << 30, output_bytes=32 << 20)
 
 _DESIGN_FILE, _TESTBENCH_FILE, _IMAGE_FILE = "design.v", "testbench.v", "design.vvp"
 _STDERR_SHOWN = 300
@@ -77,15 +76,15 @@ class Simulator:
             else:
                 yield _compile_failure(ending, result)
 
-    def play(self, design: CompiledDesign, stimulus: Stimulus) -> Trace | Failure:
-        """Run the stimulus on a compiled design."""
-        design.folder.joinpath(ROW_FILE).write_text(row_file_text(stimulus))
+    def play(self, design: CompiledDesign, row_file: str, num_rows: int) -> Trace | Failure:
+        """Run the rows of a `testbench.row_file_text` on a compiled design."""
+        design.folder.joinpath(ROW_FILE).write_text(row_file)
         argv = simulate_argv(str(self._vvp.path), image=_IMAGE_FILE)
         result = self._executor.run(Command(argv=argv, cwd=design.folder, limits=SIMULATE_LIMITS))
         ending = ending_of(result)
         if ending is not Ending.CLEAN:
             return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(_describe(ending, result),))
-        trace = parse_trace(result.stdout, design.testbench, len(stimulus.rows))
+        trace = parse_trace(result.stdout, design.testbench, num_rows)
         if isinstance(trace, BrokenTrace):
             diagnostic = Diagnostic(message=f"the simulation did not run to its end: {trace.reason}", code="trace")
             return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))

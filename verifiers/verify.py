@@ -14,6 +14,7 @@ from toolchain.errors import EarlError, InfrastructureError
 from toolchain.icarus import Ending
 from verifiers.extract import extract
 from verifiers.golden import GoldenRun, GoldenRuns, harness_of
+from verifiers.judgement import Judgement
 from verifiers.simulate import Failure, local_simulator
 from verifiers.static_check import static_check
 from verifiers.trace import Trace, compare
@@ -37,14 +38,6 @@ _PLAIN_ENDINGS = {  # ends that tell their cause; any other is odd, and tried ag
     (Stage.SIMULATE, Ending.TIME_LIMIT),
     (Stage.SIMULATE, Ending.RESOURCE_LIMIT),
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
-    """What was found in a completion (None: no code) and how it fared."""
-
-    candidate: Candidate | None
-    verdict: Verdict
 
 
 class Verifier:
@@ -78,9 +71,18 @@ class Verifier:
         try:
             verdict = self._verify(problem, candidate, seeds)
         except EarlError as error:
-            diagnostic = Diagnostic(message=str(error), code=type(error).__name__)
-            verdict = self._verdict(Outcome.TOOL_ERROR, Stage.SIMULATE, seeds[0], (diagnostic,))
+            verdict = self._tool_error(error, seeds[0])
         return replace(verdict, duration_s=time.monotonic() - started)
+
+    def verify_golden(self, problem: Problem, seeds: tuple[int, ...]) -> Verdict:
+        """The verdict on the golden run afresh against itself: a pass, or TOOL_ERROR when it does not run here."""
+        try:
+            for seed in seeds:
+                golden = self.goldens.run(problem, seed, is_fresh=True)
+                verdict = self._compare(golden, golden.trace, seed)
+        except EarlError as error:
+            return self._tool_error(error, seeds[0])
+        return verdict
 
     def _verify(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
         harness = harness_of(problem)
@@ -107,7 +109,7 @@ class Verifier:
                 return _Stop(failure=design, seed=seeds[0])
             for seed in seeds:
                 golden = self.goldens.run(problem, seed)
-                trace = self._simulator.play(design, golden.stimulus)
+                trace = self._simulator.play(design, golden.row_file, len(golden.stimulus.rows))
                 if isinstance(trace, Failure):
                     return _Stop(failure=trace, seed=seed)
                 verdict = self._compare(golden, trace, seed)
@@ -130,6 +132,10 @@ class Verifier:
             versions=self.versions,
             isolation=self._simulator.isolation,
         )
+
+    def _tool_error(self, error: EarlError, seed: int) -> Verdict:
+        diagnostic = Diagnostic(message=str(error), code=type(error).__name__)
+        return self._verdict(Outcome.TOOL_ERROR, Stage.SIMULATE, seed, (diagnostic,))
 
     def _verdict(self, outcome: Outcome, stage: Stage, seed: int, diagnostics: tuple[Diagnostic, ...]) -> Verdict:
         """A verdict that no comparison was reached for."""

@@ -1,0 +1,105 @@
+"""The parent's end of one worker process: start it, ask it, kill it with everything that it started."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_ANSWER_BYTES = 64 << 20
+_CHUNK_BYTES = 1 << 16
+_LOG_SHOWN_BYTES = 400
+_PASSED_ON = ("PATH", "EARL_IVERILOG", "EARL_VVP", "EARL_BWRAP", "EARL_PRLIMIT")
+_ROOT = Path(__file__).resolve().parents[1]  # where the packages are imported from
+
+
+class WorkerLost(Exception):
+    """The worker died, or passed the deadline and was killed. The message says which, with the end of its log."""
+
+
+class WorkerProcess:
+    """A running `verifiers.worker`, its socket, its log and its scratch folder. For one thread at a time."""
+
+    def __init__(self, *, isolation: str) -> None:
+        self.num_jobs = 0
+        self._scratch = Path(tempfile.mkdtemp(prefix="earl-worker-"))
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in kill)
+        self._socket, theirs = socket.socketpair()
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "verifiers.worker", isolation, str(self._scratch)],
+                env={**environment, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+                cwd=self._scratch,
+                stdin=theirs,
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker."""
+        return self._process.pid
+
+    def ask(self, line: bytes, *, wall_s: float) -> bytes:
+        """Send one line, return the one that comes back within `wall_s`. Raises WorkerLost: it is dead then."""
+        self.num_jobs += 1
+        deadline = time.monotonic() + wall_s
+        try:
+            return self._exchange(line, deadline)
+        except TimeoutError as error:
+            self.kill()
+            raise WorkerLost(f"the worker gave no answer within {wall_s:g} s and was killed") from error
+        except OSError as error:
+            self._process.wait()
+            how = f"the worker died (exit code {self._process.returncode}): {self._log_end()}"
+            self.kill()
+            raise WorkerLost(how) from error
+
+    def interrupt(self) -> None:
+        """End the worker and every process that it started by SIGKILL. Safe while another thread is in `ask`."""
+        with suppress(ProcessLookupError, FileNotFoundError):
+            # Its commands have sessions of their own. Stopped, it starts no more of them while they are listed.
+            self._process.send_signal(signal.SIGSTOP)
+            for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.killpg(int(child), signal.SIGKILL)
+        self._process.kill()
+
+    def kill(self) -> None:
+        """As `interrupt`, and remove what the worker leaves behind. Idempotent."""
+        self.interrupt()
+        self._process.wait()
+        self._socket.close()
+        self._log.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _exchange(self, line: bytes, deadline: float) -> bytes:
+        self._set_timeout(deadline)
+        self._socket.sendall(line + b"\n")
+        answer = bytearray()
+        while not answer.endswith(b"\n"):
+            self._set_timeout(deadline)
+            chunk = self._socket.recv(_CHUNK_BYTES)
+            if not chunk or len(answer) > _ANSWER_BYTES:
+                self._process.kill()
+                raise ConnectionError("the worker closed its socket, or its answer is too long")
+            answer += chunk
+        return bytes(answer)
+
+    def _set_timeout(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+
+    def _log_end(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - _LOG_SHOWN_BYTES))
+        return self._log.read().decode(errors="replace").strip()
