@@ -1,20 +1,48 @@
 """The list of all procedural families, by name. A new family is one module and one line here."""
 
 from hdl_bench.procedural import (
+    adder_subtractor,
     bitwise,
+    comparator,
     counter,
     edge_detect,
     flip_flop,
+    fsm_next_state,
+    fsm_table,
     gates,
+    lfsr,
     mux,
+    popcount_parity,
+    sequence_detect,
     shift_register,
+    shifter,
     truth_table,
     vector_slice,
     waveform,
 )
 from hdl_bench.procedural.family import Family
 
-_COMBINATIONAL = (bitwise, gates, mux, truth_table, vector_slice, waveform)
-_SEQUENTIAL = (counter, edge_detect, flip_flop, shift_register)
+_COMBINATIONAL = (
+    adder_subtractor,
+    bitwise,
+    comparator,
+    gates,
+    mux,
+    popcount_parity,
+    shifter,
+    truth_table,
+    vector_slice,
+    waveform,
+)
+_SEQUENTIAL = (
+    counter,
+    edge_detect,
+    flip_flop,
+    fsm_next_state,
+    fsm_table,
+    lfsr,
+    sequence_detect,
+    shift_register,
+)
 
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in (*_COMBINATIONAL, *_SEQUENTIAL)}

@@ -112,7 +112,7 @@ def _draw_one_hot(rng: random.Random) -> Design:
     elif conflict == "priority":
         body = "assign y = " + "\n         : ".join([*(f"sel[{bit}] ? {bits[bit]}" for bit in order), f"{none};"])
     else:
-        arms = [f"(sel == {literal(num_inputs, 1 << bit, 'h')}) ? {bits[bit]}" for bit in order]
+        arms = [f"(sel == {literal(num_inputs, 1 << bit, 'b')}) ? {bits[bit]}" for bit in order]
         body = "assign y = " + "\n         : ".join([*arms, f"{none};"])
     rule = {
         "or": "If several bits of sel are 1, y is the bitwise OR of all the inputs selected.",
