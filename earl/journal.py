@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from verifiers.types import Problem
-from verifiers.verify import Judgement
+from verifiers.judgement import Judgement
 
 _JUDGEMENT = TypeAdapter(Judgement)
 

@@ -62,6 +62,11 @@ class ProgressLine:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
+    def set_total(self, total: int) -> None:
+        """Correct the number of steps once it is known."""
+        self._total = total
+        self._progress.update(self._task, total=total)
+
     def update(self, done: int, text: str, *, every_s: float = 0.0) -> None:
         """Show progress. Off a terminal a line is printed, but no more often than `every_s`."""
         self._done = done

@@ -11,7 +11,7 @@ from toolchain.errors import DeadlineExceeded
 from verifiers.farm import Farm
 from verifiers.seeds import group_seed
 from verifiers.types import Problem
-from verifiers.verify import Judgement
+from verifiers.judgement import Judgement
 
 _DEADLINE_S = 600.0  # for all verdicts of one step; the farm's own limits per job are far shorter
 

@@ -55,6 +55,21 @@ class RunFolder:
             raise UsageError(f"{path} is no run folder: it has no config.toml; give the folder that a run printed")
         return cls(path)
 
+    @classmethod
+    def reopen(cls, path: Path, config: Config) -> "RunFolder":
+        """An existing run to continue. UsageError when `config` is not the one it was started with."""
+        run = cls.open(path)
+        before, now = run.config().model_dump(mode="json"), config.model_dump(mode="json")
+        changed = [
+            f"{section}.{key}: {before[section][key]!r} -> {now[section][key]!r}"
+            for section in before
+            for key in before[section]
+            if before[section][key] != now[section][key]
+        ]
+        if changed:
+            raise UsageError(f"cannot resume {path} with another config; changed: {'; '.join(changed)}")
+        return run
+
     def config(self) -> Config:
         """The resolved config that the run was started with."""
         return load_config(self.path / "config.toml")
@@ -75,18 +90,26 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run atomically. InfrastructureError when the disk refuses."""
-        target = self.path / name
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except OSError as error:
-            raise InfrastructureError(f"cannot write {target}: {error.strerror}; free some disk space") from error
-        return target
+        return _write_atomically(self.path / name, text)
+
+
+def write_atomically(path: Path, document: Any) -> Path:
+    """Write a JSON document whole or not at all. InfrastructureError when the disk refuses."""
+    return _write_atomically(path, json.dumps(document, indent=2) + "\n")
+
+
+def _write_atomically(target: Path, text: str) -> Path:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {target}: {error.strerror}; free some disk space") from error
+    return target
 
 
 def package_versions() -> dict[str, str]:

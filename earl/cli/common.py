@@ -1,0 +1,49 @@
+"""What commands share: options, the console (logs go to stderr, documents to stdout), and set-up of torch and farm."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from earl.config import Config
+    from verifiers.farm import Farm
+
+console = Console(stderr=True, highlight=False)
+
+
+def config_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """CONFIG and dotted overrides."""
+    command = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")(command)
+    return click.argument("config", type=click.Path(path_type=Path))(command)
+
+
+json_option = click.option("--json", "is_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def set_up_torch(num_threads: int) -> None:
+    """Threads of torch, and quiet libraries: a progress bar of theirs would tear ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if num_threads:
+        torch.set_num_threads(num_threads)
+
+
+def open_farm(config: "Config") -> "Farm":
+    """The local farm that a config asks for. ToolNotFound when there is no simulator."""
+    from verifiers.farm import Farm
+
+    return Farm(num_workers=config.verifier.num_workers, isolation=config.verifier.isolation)

@@ -1,0 +1,33 @@
+"""`earl train`: reinforcement learning."""
+
+from pathlib import Path
+
+import click
+
+from earl.cli.common import config_arguments, console, open_farm, set_up_torch
+
+
+@click.command()
+@config_arguments
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to continue from its last checkpoint.")
+def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> None:
+    """Train the policy of CONFIG by RL; writes a run folder with metrics, completions and checkpoints.
+
+    Ctrl-C or SIGTERM checkpoints and exits; --resume RUN continues as if nothing had happened.
+    """
+    from earl.config import load_config
+    from earl.jobs import run_train
+    from earl.run_folder import RunFolder
+    from earl.signals import StopRequest
+
+    settings = load_config(config, overrides)
+    set_up_torch(settings.run.num_threads)
+    with open_farm(settings) as farm, StopRequest() as stop:
+        run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="train")
+        policy = run_train(
+            settings, run, farm, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set
+        )
+    if policy is None:
+        console.print(f"stopped; continue with: earl train {config} --resume {run.path}")
+        raise click.exceptions.Exit(1)
+    console.print(f"policy: {policy}")
