@@ -43,7 +43,7 @@ def _parse_line(line: str) -> Diagnostic | None:
             code = {"sorry": "sorry", "internal error": "internal"}.get(word, "")
             break
     else:
-        if message.startswith(("...:", ":")) or message.startswith("      :"):
+        if message.startswith(("...:", ":")):  # the second line of a message
             message, severity = message.lstrip(".: "), "note"
     if severity == "error" and any(word in message.lower() for word in _SYNTAX_WORDS):
         code = "syntax"

@@ -1,0 +1,48 @@
+"""Finding tools: versions, and messages that name both remedies."""
+
+from pathlib import Path
+
+import pytest
+
+from toolchain.errors import InfrastructureError, ToolNotFound
+from toolchain.tool import find_tool
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache():
+    find_tool.cache_clear()
+    yield
+    find_tool.cache_clear()
+
+
+def _fake_iverilog(tmp_path: Path, monkeypatch, says: str) -> Path:
+    path = tmp_path / "bin" / "iverilog"
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("EARL_IVERILOG", str(path))
+    return path
+
+
+def test_the_environment_variable_wins_over_path_and_the_version_is_read(tmp_path, monkeypatch):
+    path = _fake_iverilog(tmp_path, monkeypatch, "Icarus Verilog version 12.3 (devel) (s1)")
+    tool = find_tool("iverilog")
+    assert (tool.path, tool.version, tool.prefix) == (path, "12.3", tmp_path.resolve())
+
+
+def test_a_missing_tool_names_both_remedies(monkeypatch):
+    monkeypatch.setenv("EARL_IVERILOG", "/nonexistent/iverilog")
+    with pytest.raises(ToolNotFound, match=r"/nonexistent/iverilog.*apt-get install iverilog.*EARL_IVERILOG"):
+        find_tool("iverilog")
+
+
+def test_a_tool_that_is_too_old_is_refused_with_both_versions(tmp_path, monkeypatch):
+    _fake_iverilog(tmp_path, monkeypatch, "Icarus Verilog version 10.3 (stable)")
+    with pytest.raises(InfrastructureError, match=r"10\.3 .* 11\.0 or newer"):
+        find_tool("iverilog")
+
+
+def test_a_program_that_tells_no_version_is_refused(tmp_path, monkeypatch):
+    _fake_iverilog(tmp_path, monkeypatch, "hello")
+    with pytest.raises(InfrastructureError, match="answered without a version"):
+        find_tool("iverilog")
