@@ -12,6 +12,7 @@ from pyslang import ast, parsing, syntax
 
 from toolchain.diagnostics import Diagnostic
 from verifiers.elaborate import Source, code_of
+from verifiers.walk import written_symbols
 
 _SYSTEM_NAME_TEXT = """
     $clog2 $signed $unsigned $bits $size $high $low $left $right $increment $dimensions $unpacked_dimensions
@@ -211,9 +212,9 @@ def _find_driven_inputs(source: Source, compilation: ast.Compilation) -> tuple[D
             for symbol in _symbols_behind(node):
                 inputs[id(symbol)] = (symbol, node.name)
         elif isinstance(node, ast.AssignmentExpression):
-            writes.extend((symbol, node.sourceRange.start) for symbol in _targets(node.left))
+            writes.extend((symbol, node.sourceRange.start) for symbol in written_symbols(node.left))
         elif isinstance(node, ast.UnaryExpression) and node.op in _STEPS:
-            writes.extend((symbol, node.sourceRange.start) for symbol in _targets(node.operand))
+            writes.extend((symbol, node.sourceRange.start) for symbol in written_symbols(node.operand))
 
     compilation.getRoot().visit(visit)
     for symbol, name in inputs.values():
@@ -231,22 +232,4 @@ def _symbols_behind(port: ast.PortSymbol) -> list:
     """The nets or variables that a port stands for: one, or those of a port expression."""
     if port.internalSymbol is not None:
         return [port.internalSymbol]
-    return [] if port.internalExpr is None else list(_targets(port.internalExpr))
-
-
-def _targets(expression: ast.Expression) -> list:
-    """The symbols that an assignment to `expression` writes; the indices in it are read, not written."""
-    match expression:
-        case ast.NamedValueExpression() | ast.HierarchicalValueExpression():
-            return [expression.symbol]
-        case ast.ElementSelectExpression() | ast.RangeSelectExpression() | ast.MemberAccessExpression():
-            return _targets(expression.value)
-        case ast.ConversionExpression():
-            return _targets(expression.operand)
-        case ast.ConcatenationExpression():
-            return [symbol for operand in expression.operands for symbol in _targets(operand)]
-        case ast.StreamingConcatenationExpression():
-            return [symbol for stream in expression.streams for symbol in _targets(stream.operand)]
-        case ast.SimpleAssignmentPatternExpression():
-            return [symbol for element in expression.elements for symbol in _targets(element)]
-    return []
+    return [] if port.internalExpr is None else written_symbols(port.internalExpr)
