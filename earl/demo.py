@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from earl.config import Config
+from earl.data import evaluation_problems, training_problems, warm_start_problems
 from earl.evaluate import Evaluation, paired_gain
 from earl.jobs import run_eval, run_sft, run_train
 from earl.report import write_report
@@ -23,6 +24,7 @@ def run_demo(
 ) -> bool:
     """Run all phases in `run`; the warm start's own files lie in `<run>/sft`. False when stopped early."""
     wall_s: dict[str, float] = {}
+    examples, problems, heldout = warm_start_problems(config), training_problems(config), evaluation_problems(config)
 
     def timed(phase: str, job: Callable[[], Any]) -> Any:
         started = time.monotonic()
@@ -33,18 +35,18 @@ def run_demo(
 
     warm_run = RunFolder(run.path / "sft")
     warm_run.path.mkdir()
-    warm = timed("warm start", lambda: run_sft(config, warm_run, console, should_stop=should_stop))
+    warm = timed("warm start", lambda: run_sft(config, warm_run, examples, console, should_stop=should_stop))
     if warm is None or should_stop():
         return False
     config = with_model(config, warm)
-    before = timed("evaluate before", lambda: run_eval(config, farm, console))
+    before = timed("evaluate before", lambda: run_eval(config, heldout, farm, console))
     run.write_json("eval_before.json", [dataclasses.asdict(score) for score in before.scores])
     if should_stop():
         return False
-    trained = timed("train", lambda: run_train(config, run, farm, console, should_stop=should_stop))
+    trained = timed("train", lambda: run_train(config, run, problems, farm, console, should_stop=should_stop))
     if trained is None or should_stop():
         return False
-    after = timed("evaluate after", lambda: run_eval(with_model(config, trained), farm, console))
+    after = timed("evaluate after", lambda: run_eval(with_model(config, trained), heldout, farm, console))
     run.write_json("eval_after.json", [dataclasses.asdict(score) for score in after.scores])
     run.write_json("summary.json", summarise(before, after, wall_s, config))
     timed("report", lambda: write_report(run.path))

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from earl import checkpoint
 from earl.config import Config
-from earl.data import evaluation_problems, training_problems, warm_start_problems
 from earl.engine import make_engine
 from earl.evaluate import Evaluation, evaluate
 from earl.metrics import ProgressLine
@@ -16,11 +15,13 @@ from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.train import train
 from verifiers.farm import Farm
+from verifiers.types import Problem
 
 
 def run_sft(
     config: Config,
     run: RunFolder,
+    problems: list[Problem],
     console: Console,
     *,
     is_resumed: bool = False,
@@ -30,7 +31,6 @@ def run_sft(
     saved = checkpoint.latest(run.checkpoints) if is_resumed else None
     model = load_policy(str(saved.folder) if saved else config.model.path)
     encoder = _encoder(config)
-    problems = warm_start_problems(config)
     with ProgressLine(console, "warm start", total=1) as line:
 
         def show(step: int, total: int, metrics: dict[str, float]) -> None:
@@ -57,6 +57,7 @@ def run_sft(
 def run_train(
     config: Config,
     run: RunFolder,
+    problems: list[Problem],
     farm: Farm,
     console: Console,
     *,
@@ -64,7 +65,6 @@ def run_train(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path | None:
     """Train `model.path`. The checkpoint's folder (Hugging Face layout), or None when it was stopped early."""
-    problems = training_problems(config)
     with ProgressLine(console, "train", total=config.train.num_steps) as line:
 
         def show(step: int, metrics: dict[str, float]) -> None:
@@ -85,9 +85,8 @@ def _training_text(metrics: dict[str, float]) -> str:
     )
 
 
-def run_eval(config: Config, farm: Farm, console: Console) -> Evaluation:
-    """Measure `model.path` on the held-out problems."""
-    problems = evaluation_problems(config)
+def run_eval(config: Config, problems: list[Problem], farm: Farm, console: Console) -> Evaluation:
+    """Measure `model.path` on held-out problems."""
     model, encoder = load_policy(config.model.path), _encoder(config)
     engine = make_engine(
         config.sampling.engine, model, encoder, dtype=config.model.dtype, max_rows=config.sampling.max_rows

@@ -144,17 +144,12 @@ class _LinearTokenLogprobEntropy(torch.autograd.Function):
                 if needs_hidden:
                     grad_hidden[rows_C] = torch.mm(grad_logits_CV, weight_VH).to(ctx.hidden_dtype)
                 if needs_weight:
-                    _add_product(grad_weight, grad_logits_CV.t(), hidden_CH)
+                    # In the sums' type: a bf16 product would be rounded chunk by chunk, and adding it to fp32 costs
+                    # torch about as much time as the wider product does.
+                    grad_weight.addmm_(grad_logits_CV.t().to(grad_weight.dtype), hidden_CH.to(grad_weight.dtype))
         if needs_weight:
             grad_weight = grad_weight.to(ctx.weight_dtype)
         return grad_hidden, grad_weight, None, None, None
-
-
-def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:  # torch multiplies bf16 into bf16 only on a CPU: the sum over chunks at least is in fp32
-        total += torch.mm(left, right)
 
 
 def _chunks(num_rows: int, chunk_rows: int) -> list[slice]:

@@ -15,14 +15,16 @@ from earl.cli.common import config_arguments, console, json_option, open_farm, p
 def command(config: Path, overrides: tuple[str, ...], out: Path | None, is_json: bool) -> None:
     """Measure the policy of CONFIG on its held-out problems (pass another policy as model.path=FOLDER)."""
     from earl.config import load_config
+    from earl.data import evaluation_problems
     from earl.jobs import run_eval
     from earl.run_folder import package_versions, write_atomically
     from earl.tables import evaluation_table
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads)
+    problems = evaluation_problems(settings)
     with open_farm(settings) as farm:
-        evaluation = run_eval(settings, farm, console)
+        evaluation = run_eval(settings, problems, farm, console)
     document = {
         "model": settings.model.path,
         "results": evaluation.summary(),

@@ -13,15 +13,17 @@ from earl.cli.common import config_arguments, console, set_up_torch
 def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> None:
     """Warm-start the policy of CONFIG; writes a run folder with the policy in Hugging Face layout."""
     from earl.config import load_config
+    from earl.data import warm_start_problems
     from earl.jobs import run_sft
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads)
+    problems = warm_start_problems(settings)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:
-        policy = run_sft(settings, run, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set)
+        policy = run_sft(settings, run, problems, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set)
     if policy is None:
         console.print(f"stopped; continue with: earl sft {config} --resume {run.path}")
         raise click.exceptions.Exit(1)

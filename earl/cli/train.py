@@ -16,16 +16,18 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     Ctrl-C or SIGTERM checkpoints and exits; --resume RUN continues as if nothing had happened.
     """
     from earl.config import load_config
+    from earl.data import training_problems
     from earl.jobs import run_train
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads)
+    problems = training_problems(settings)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="train")
         policy = run_train(
-            settings, run, farm, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set
+            settings, run, problems, farm, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set
         )
     if policy is None:
         console.print(f"stopped; continue with: earl train {config} --resume {run.path}")
