@@ -115,7 +115,7 @@ def test_the_backward_pass_keeps_the_type_of_the_forward_pass_inside_and_outside
         assert not torch.equal(in_in[i], out_out[i])
 
 
-def test_bf16_weights_get_bf16_gradients_about_as_good_as_the_naive_path_gives():
+def test_bf16_weights_get_bf16_gradients_no_worse_than_the_naive_path():
     generator = torch.Generator().manual_seed(5)
     hidden = torch.randn(300, 64, generator=generator).bfloat16().requires_grad_()
     weight = (torch.randn(700, 64, generator=generator) * 0.3).bfloat16().requires_grad_()
@@ -131,10 +131,8 @@ def test_bf16_weights_get_bf16_gradients_about_as_good_as_the_naive_path_gives()
         assert {grad.dtype for grad in grads} == {torch.bfloat16}
         errors[name] = [(logprob - exact_stats.logprob).norm()]
         errors[name] += [(got - want).norm() for got, want in zip(grads, exact, strict=True)]
-    assert errors["fused"][0] < 0.5 * errors["naive"][0]
-    assert errors["fused"][1] < errors["naive"][1]
-    # Each chunk's share of the weight's gradient is rounded to bf16 by the product, and so is their sum.
-    assert errors["fused"][2] < 1.2 * errors["naive"][2]
+    for fused, naive in zip(errors["fused"], errors["naive"], strict=True):
+        assert fused < naive
 
 
 def test_wrong_arguments_are_refused():
