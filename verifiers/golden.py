@@ -1,17 +1,21 @@
 """Runs golden designs and keeps their traces in memory, apart from every candidate's process and folder."""
 
 import functools
+import re
 from dataclasses import dataclass
 
 from toolchain.errors import InfrastructureError
 from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
+from verifiers.lexer import LexemeKind, lex
 from verifiers.simulate import Failure, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
 from verifiers.testbench import row_file_text
 from verifiers.trace import Trace
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 
+_LITERAL = re.compile(r"(?:\d*'s?(?P<base>[bodh]))?(?P<digits>[0-9a-f]+)")
+_BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 _NUM_TRACES = 128
 _NUM_HARNESSES = 1024
 
@@ -22,6 +26,7 @@ class Harness:
 
     ports: tuple[Port, ...]
     protocol: Protocol
+    literals: tuple[int, ...]  # the numbers in the golden's text, without repeats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +57,7 @@ class GoldenRuns:
             raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
 
     def _run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
-        stimulus = draw_stimulus(harness.ports, harness.protocol, seed)
+        stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)
         row_file = row_file_text(stimulus)
         with self._simulator.compiled(
             oracle.golden, oracle.golden_top, ports=harness.ports, protocol=harness.protocol
@@ -84,4 +89,25 @@ def _harness(oracle: ReferenceOracle, ports: tuple[Port, ...] | None) -> Harness
     protocol = oracle.protocol
     if protocol is None:
         protocol = infer_protocol(oracle.golden, oracle.golden_top)
-    return Harness(ports=ports, protocol=protocol)
+    return Harness(ports=ports, protocol=protocol, literals=number_literals(oracle.golden))
+
+
+def number_literals(source: str) -> tuple[int, ...]:
+    """The values of the number literals in Verilog source, in order, once each; those with x, z or a point not.
+
+    A design that waits for one value of a wide input is only driven to it by such a list.
+    """
+    texts = (source[lexeme.start : lexeme.end] for lexeme in lex(source) if lexeme.kind is LexemeKind.NUMBER)
+    values = (_literal_value(text) for text in texts)
+    return tuple(dict.fromkeys(value for value in values if value is not None))
+
+
+def _literal_value(text: str) -> int | None:
+    match = _LITERAL.fullmatch(text.replace("_", "").replace(" ", "").lower())
+    if match is None:
+        return None
+    base = _BASES[match["base"] or "d"]
+    try:
+        return int(match["digits"], base)
+    except ValueError:  # a digit that the base lacks: not a number that any input can take
+        return None

@@ -44,16 +44,23 @@ class Stimulus:
         return {port.name: f"{value:0{port.width}b}" for value, port in values}
 
 
-def draw_stimulus(ports: tuple[Port, ...], protocol: Protocol, seed: int) -> Stimulus:
-    """The stimulus for `seed`: equal arguments, equal rows. Names in `protocol` must be one-bit inputs of `ports`."""
+def draw_stimulus(
+    ports: tuple[Port, ...], protocol: Protocol, seed: int, *, literals: tuple[int, ...] = ()
+) -> Stimulus:
+    """The stimulus for `seed`: equal arguments, equal rows. Names in `protocol` must be one-bit inputs of `ports`.
+
+    `literals` are numbers that the golden compares with: vectors wide enough take them often. Raises UsageError for a
+    name in `protocol` that is no such input.
+    """
     inputs = tuple(port for port in ports if port.direction == "input")
     _check_names(inputs, protocol)
     rng = random.Random(seed)
     if not inputs:
         return Stimulus(seed=seed, inputs=(), rows=((),) * _CYCLES_WITHOUT_INPUTS)
+    sources = {i: VectorSource(inputs, i, literals) for i, port in enumerate(inputs) if port.width > 1}
     if not protocol.clocks:
-        return _draw_clockless(inputs, protocol, rng, seed)
-    return _ClockedRun(inputs, protocol, rng).draw(seed)
+        return _draw_clockless(inputs, protocol, rng, sources, seed)
+    return _ClockedRun(inputs, protocol, rng, sources).draw(seed)
 
 
 def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
@@ -64,7 +71,9 @@ def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
         raise UsageError(f"the protocol names {', '.join(wrong)}; it may name one-bit inputs only: {sorted(one_bit)}.")
 
 
-def _draw_clockless(inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, seed: int) -> Stimulus:
+def _draw_clockless(
+    inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, sources: dict[int, VectorSource], seed: int
+) -> Stimulus:
     rows = _walk_all(inputs, rng) if sum(port.width for port in inputs) <= EXHAUSTIVE_BITS else []
     first_scored_row = 0
     current = list(rows[-1]) if rows else [0] * len(inputs)
@@ -77,11 +86,10 @@ def _draw_clockless(inputs: tuple[Port, ...], protocol: Protocol, rng: random.Ra
                 current[index] = active[port.name]
                 rows.append(tuple(current))
         first_scored_row = len(rows) - 1
-    sources = {i: VectorSource(inputs, i) if port.width > 1 else None for i, port in enumerate(inputs)}
     target = len(rows) + rng.randint(*_CLOCKLESS_ROWS) // (2 if len(rows) > 200 else 1)
     while len(rows) < target:
         for index in rng.sample(range(len(inputs)), rng.randint(1, len(inputs))):
-            source = sources[index]
+            source = sources.get(index)
             current[index] = source.draw(current, rng) if source else _clockless_bit(inputs[index], protocol, rng)
             rows.append(tuple(current))
     return Stimulus(seed=seed, inputs=inputs, rows=tuple(rows), first_scored_row=first_scored_row)
@@ -118,13 +126,15 @@ def _walk_all(inputs: tuple[Port, ...], rng: random.Random) -> list[tuple[int, .
 class _ClockedRun:
     """The rows of one clocked run, built cycle by cycle."""
 
-    def __init__(self, inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random) -> None:
+    def __init__(
+        self, inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, vectors: dict[int, VectorSource]
+    ) -> None:
         self.inputs, self.protocol, self.rng = inputs, protocol, rng
         self.index = {port.name: i for i, port in enumerate(inputs)}
         special = {clock.name for clock in protocol.clocks} | {reset.name for reset in protocol.resets}
         self.data = [i for i, port in enumerate(inputs) if port.name not in special]
         self.bits: dict[int, BitSource] = {}
-        self.vectors = {i: VectorSource(inputs, i) for i in self.data if inputs[i].width > 1}
+        self.vectors = vectors
         self.current = [0] * len(inputs)
         self.rows: list[tuple[int, ...]] = []
         for reset in protocol.resets:

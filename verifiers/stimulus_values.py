@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from verifiers.types import Port, Protocol
 
 _RARE = 1 / 16
+_LITERAL = 0.3
 _BIASES = (0.5, 0.5, 0.5, 0.25, 0.75, 0.1, 0.9)
 
 
@@ -38,13 +39,14 @@ class BitSource:
 
 
 class VectorSource:
-    """A vector input: corners, its neighbours' values, small steps, small numbers, noise; sticky by segment."""
+    """A vector input: literals, corners, other inputs, small steps, small numbers, noise; sticky by segment."""
 
-    def __init__(self, inputs: tuple[Port, ...], index: int) -> None:
+    def __init__(self, inputs: tuple[Port, ...], index: int, literals: tuple[int, ...] = ()) -> None:
         self._index = index
         self._mask = (1 << inputs[index].width) - 1
         self._width = inputs[index].width
         self._corners = corner_values(self._width)
+        self._literals = tuple(value for value in literals if value <= self._mask)
         self._others = tuple(i for i, port in enumerate(inputs) if i != index and port.width > 1)
         self._hold = 0.0
 
@@ -57,6 +59,8 @@ class VectorSource:
         previous = current[self._index]
         if rng.random() < self._hold:
             return previous
+        if self._literals and rng.random() < _LITERAL:
+            return rng.choice(self._literals)
         kind = rng.random()
         if kind < 0.25:
             return rng.choice(self._corners)
