@@ -1,7 +1,9 @@
 """The list of all procedural families, by name. A new family is one module and one line here."""
 
 from hdl_bench.procedural import (
+    accumulator_mac,
     adder_subtractor,
+    arbiter,
     bitwise,
     comparator,
     counter,
@@ -10,7 +12,9 @@ from hdl_bench.procedural import (
     fsm_next_state,
     fsm_table,
     gates,
+    handshake_pipeline,
     lfsr,
+    memory_lookup,
     mux,
     popcount_parity,
     sequence_detect,
@@ -23,10 +27,14 @@ from hdl_bench.procedural import (
 from hdl_bench.procedural.family import Family
 
 _COMBINATIONAL = (
+    accumulator_mac,
     adder_subtractor,
+    arbiter,
     bitwise,
     comparator,
     gates,
+    handshake_pipeline,
+    memory_lookup,
     mux,
     popcount_parity,
     shifter,

@@ -118,8 +118,8 @@ def _words(pattern: str, is_overlapping: bool, is_registered: bool, has_enable: 
     again = (
         "Occurrences may overlap: every bit can be part of several"
         if is_overlapping
-        else "Occurrences do not overlap: the bits of a detected one are used up, and the search starts afresh with the "
-        "next bit"
+        else "Occurrences do not overlap: the bits of a detected one are used up, and the search starts afresh with "
+        "the next bit"
     )
     gate = " and en is 1" if has_enable else ""
     if is_registered:
