@@ -1,0 +1,115 @@
+"""`earl verify`: one candidate against one problem."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earl.cli.common import json_option, print_json
+from toolchain.errors import UsageError
+
+if TYPE_CHECKING:
+    from verifiers.types import Problem, Verdict
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--problem", "problem_path", type=_FILE, required=True, help="JSON of a problem, or JSONL of several.")
+@click.option("--candidate", "candidate_path", type=_FILE, required=True, help="Verilog, or a completion around it.")
+@click.option("--index", type=click.IntRange(min=0), help="Which problem of a file with several, from 0.")
+@click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Stimulus seed; may be repeated.")
+@json_option
+def command(problem_path: Path, candidate_path: Path, index: int | None, seeds: tuple[int, ...], is_json: bool) -> None:
+    """Judge a candidate and show why it passes or fails. A pass needs every seed (default: the evaluation's two).
+
+    Exit codes: 0 passed, 1 the candidate fails, 2 usage, 3 a tool failed.
+    """
+    from rich.console import Console
+
+    from earl.show_verdict import render_judgement
+    from verifiers.farm import Farm
+    from verifiers.seeds import EVAL_SEEDS
+
+    problem = read_problem(problem_path, index)
+    text = _read_text(candidate_path)
+    seeds = seeds or EVAL_SEEDS
+    with Farm(num_workers=1) as farm:
+        [judgement] = farm.judge_all([(problem, text, seeds)])
+    verdict = judgement.verdict
+    if is_json:
+        print_json(verdict_document(verdict))
+    else:
+        Console(highlight=False).print(render_judgement(problem, judgement, seeds))
+    sys.exit(0 if verdict.passed else 1 if verdict.is_scored else 3)
+
+
+def verdict_document(verdict: "Verdict") -> dict[str, Any]:
+    """What --json prints: the verdict's fields, `passed`, and what each output matched."""
+    from dataclasses import asdict
+
+    record = asdict(verdict)
+    outputs = [asdict(output) | {"matched_fraction": output.matched_fraction} for output in verdict.outputs]
+    return {
+        "outcome": verdict.outcome.value,
+        "passed": verdict.passed,
+        "stage": verdict.stage.value,
+        "outputs": outputs,
+        **{key: record[key] for key in ("seed", "num_samples", "num_mismatches", "first_mismatch", "diagnostics")},
+        **{key: record[key] for key in ("versions", "isolation", "duration_s")},
+    }
+
+
+def read_problem(path: Path, index: int | None) -> "Problem":
+    """The problem of a file: a JSON object, a document {"problems": [...]}, or JSON lines.
+
+    Raises:
+        UsageError: no such file, no JSON, not a problem, several problems and no index, an index out of range.
+    """
+    from verifiers.problem_json import problem_from_json
+
+    rows = _problem_rows(path)
+    if index is None and len(rows) > 1:
+        raise UsageError(f"{path} holds {len(rows)} problems; choose one with --index 0 to {len(rows) - 1}")
+    if index is not None and index >= len(rows):
+        raise UsageError(f"{path} holds {len(rows)} problems, so --index {index} is none; use 0 to {len(rows) - 1}")
+    try:
+        return problem_from_json(rows[index or 0])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _problem_rows(path: Path) -> list[Any]:
+    text = _read_text(path)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError:
+        rows = _json_lines(path, text)
+    else:
+        rows = document["problems"] if isinstance(document, dict) and "problems" in document else [document]
+    if not isinstance(rows, list) or not rows:
+        raise UsageError(f"{path} holds no problem; write one with `earl problems make --out {path.name}`")
+    return rows
+
+
+def _json_lines(path: Path, text: str) -> list[Any]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path}: line {number} is no JSON ({error.msg}, column {error.colno})") from error
+    return rows
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of a text file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); convert it first") from error
