@@ -12,6 +12,7 @@ from toolchain.diagnostics import Diagnostic
 from verifiers.lexer import Lexeme, LexemeKind, lex
 
 MAX_LEXEMES = 20_000  # after macro expansion; also keeps native parsers far from their stack limits
+SIZE_CODE = "size"  # of the finding that a text is too large: no construct of it is at fault
 _CONDITIONALS = frozenset(("`ifdef", "`ifndef", "`elsif"))
 _PLAIN_DIRECTIVES = frozenset(
     ("`else", "`endif", "`undef", "`timescale", "`default_nettype", "`resetall", "`celldefine", "`endcelldefine")
@@ -35,9 +36,9 @@ class _Reader:
     def word(self, index: int) -> str:
         return self.text[self.lexemes[index].start : self.lexemes[index].end] if index < len(self.lexemes) else ""
 
-    def refuse(self, offset: int, message: str) -> None:
+    def refuse(self, offset: int, message: str, code: str = "text-rule") -> None:
         line = self.text.count("\n", 0, offset) + 1
-        self.findings.append(Diagnostic(message=message, code="text-rule", line=line))
+        self.findings.append(Diagnostic(message=message, code=code, line=line))
 
 
 def check_text(text: str) -> tuple[Diagnostic, ...]:
@@ -50,9 +51,8 @@ def check_text(text: str) -> tuple[Diagnostic, ...]:
     while index < len(reader.lexemes) and not reader.findings:
         index = _check_lexeme(reader, index)
         if reader.num_expanded > MAX_LEXEMES:
-            reader.refuse(
-                reader.lexemes[index - 1].start, f"the design has more than {MAX_LEXEMES} lexemes; make it smaller"
-            )
+            message = f"the design has more than {MAX_LEXEMES} lexemes; make it smaller"
+            reader.refuse(reader.lexemes[index - 1].start, message, SIZE_CODE)
     _check_conditionals(reader)
     return tuple(reader.findings)
 

@@ -24,10 +24,6 @@ _FLAGS = (
 )
 
 
-class NestingTooDeep(ValueError):
-    """The text nests deeper than the parser goes."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """A parsed text and what finds its lines."""
@@ -56,17 +52,14 @@ def code_of(finding: pyslang.Diagnostic) -> str:
 
 
 def parse(text: str) -> Source:
-    """The syntax tree of `text`, whatever its faults. `NestingTooDeep` when it nests deeper than the parser goes."""
+    """The syntax tree of `text`, whatever its faults. Text without lone surrogates never raises."""
     manager = pyslang.SourceManager()
     options = parsing.ParserOptions()
     options.maxRecursionDepth = _MAX_NESTING
     preprocessor = parsing.PreprocessorOptions()
     preprocessor.maxIncludeDepth = 0
     bag = pyslang.Bag([options, preprocessor])
-    try:
-        tree = syntax.SyntaxTree.fromFileInMemory(text, manager, "candidate", "", bag)
-    except RuntimeError as error:  # pyslang's way to say that maxRecursionDepth was passed
-        raise NestingTooDeep(f"the design nests deeper than {_MAX_NESTING} levels; make it flatter") from error
+    tree = syntax.SyntaxTree.fromFileInMemory(text, manager, "candidate", "", bag)
     return Source(tree=tree, manager=manager)
 
 

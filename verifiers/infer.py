@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pyslang import ast
 
 from toolchain.errors import UsageError
-from verifiers.elaborate import NestingTooDeep, elaborate, parse
+from verifiers.elaborate import elaborate, parse
 from verifiers.interface import find_top
 from verifiers.types import Clock, Protocol, Reset
 from verifiers.walk import (
@@ -104,10 +104,7 @@ def constant_outputs(golden: str, top_module: str) -> frozenset[str]:
 
 
 def _top_of(golden: str, top_module: str) -> ast.InstanceSymbol:
-    try:
-        source = parse(golden)
-    except NestingTooDeep as error:
-        raise UsageError(f"cannot read '{top_module}': {error}") from error
+    source = parse(golden)
     compilation = elaborate(source, top_module)
     faults = [finding for finding in compilation.getAllDiagnostics() if finding.isError()]
     top = find_top(compilation, top_module)

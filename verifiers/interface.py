@@ -7,7 +7,7 @@ from pyslang import ast
 
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import UsageError
-from verifiers.elaborate import NestingTooDeep, Source, elaborate, parse
+from verifiers.elaborate import Source, elaborate, parse
 from verifiers.types import Port
 
 _DIRECTIONS = {
@@ -20,10 +20,7 @@ _DIRECTIONS = {
 
 def ports_of(text: str, top_module: str) -> tuple[Port, ...]:
     """The ports of `top_module` in the order of its header. `UsageError` when it is not there or does not elaborate."""
-    try:
-        source = parse(text)
-    except NestingTooDeep as error:
-        raise UsageError(f"cannot read the ports of '{top_module}': {error}") from error
+    source = parse(text)
     top = find_top(elaborate(source, top_module), top_module)
     faults = [finding for finding in source.tree.diagnostics if finding.isError()]
     if faults or top is None:

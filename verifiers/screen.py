@@ -157,11 +157,13 @@ def _words(kind_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind_name).lower()
 
 
-def _components(name) -> list[str]:
+def _components(name: syntax.NameSyntax) -> list[str]:
     """The identifiers of a dotted or scoped name from left to right, without their indices."""
-    if isinstance(name, syntax.ScopedNameSyntax):
-        return _components(name.left) + _components(name.right)
-    return [name.getFirstToken().valueText]
+    parts: list[str] = []
+    while isinstance(name, syntax.ScopedNameSyntax):  # leans to the left, however long
+        parts.append(name.right.getFirstToken().valueText)
+        name = name.left
+    return [name.getFirstToken().valueText, *reversed(parts)]
 
 
 def _judge_dotted_name(name: syntax.ScopedNameSyntax, scopes: set[str], packages: set[str]) -> str:

@@ -10,8 +10,8 @@ import pyslang
 from pyslang import syntax
 
 from toolchain.diagnostics import Diagnostic
-from verifiers.directives import check_text
-from verifiers.elaborate import NestingTooDeep, Source, code_of, elaborate, parse
+from verifiers.directives import SIZE_CODE, check_text
+from verifiers.elaborate import Source, code_of, elaborate, parse
 from verifiers.interface import check_interface, find_top, missing_top
 from verifiers.screen import screen_design, screen_syntax
 from verifiers.types import Outcome, Port, Stage
@@ -35,15 +35,15 @@ def static_check(text: str, top_module: str, ports: tuple[Port, ...]) -> StaticF
     """The first static failure of a candidate, or None when it may be simulated. Never raises on any text."""
     findings = check_text(text)
     if findings:
-        return _finding(Outcome.FORBIDDEN_CONSTRUCT, Stage.SCREEN, findings)
-    try:
-        source = parse(text)
-    except NestingTooDeep as error:
-        fault = Diagnostic(message=str(error), code="nesting")
-        return _finding(Outcome.RESOURCE_LIMIT, Stage.SCREEN, (fault,))
+        is_too_large = findings[0].code == SIZE_CODE
+        outcome = Outcome.RESOURCE_LIMIT if is_too_large else Outcome.FORBIDDEN_CONSTRUCT
+        return _finding(outcome, Stage.SCREEN, findings)
+    source = parse(text)
     faults = [finding for finding in source.tree.diagnostics if _is_fault(finding)]
     if faults:
-        return _finding(Outcome.SYNTAX_ERROR, Stage.SCREEN, source.to_diagnostics(faults))
+        is_too_deep = any(code_of(fault) == "ParseTreeTooDeep" for fault in faults)
+        outcome = Outcome.RESOURCE_LIMIT if is_too_deep else Outcome.SYNTAX_ERROR
+        return _finding(outcome, Stage.SCREEN, source.to_diagnostics(faults))
     return _check_design(source, top_module, ports)
 
 
@@ -57,9 +57,10 @@ def _check_design(source: Source, top_module: str, ports: tuple[Port, ...]) -> S
     names = _module_names(source)
     if top_module not in names:
         return _finding(Outcome.INTERFACE_ERROR, Stage.INTERFACE, (missing_top(source, top_module, names),))
-    if len(names) > 1:
-        compilation = elaborate(source, top_module)
     top = find_top(compilation, top_module)
+    if top is None or len(names) > 1:  # what the top does not use is not elaborated by a simulator either
+        compilation = elaborate(source, top_module)
+        top = find_top(compilation, top_module)
     findings = check_interface(source, top, ports) if top is not None else ()
     if findings:
         return _finding(Outcome.INTERFACE_ERROR, Stage.INTERFACE, findings)

@@ -75,17 +75,19 @@ def or_operands(condition: ast.Expression) -> list[ast.Expression]:
 
 def written_symbols(expression: ast.Expression) -> list[ast.Symbol]:
     """The symbols that an assignment to `expression` writes; the indices in it are read, not written."""
-    match expression:
-        case ast.NamedValueExpression() | ast.HierarchicalValueExpression():
-            return [expression.symbol]
-        case ast.ElementSelectExpression() | ast.RangeSelectExpression() | ast.MemberAccessExpression():
-            return written_symbols(expression.value)
-        case ast.ConversionExpression():
-            return written_symbols(expression.operand)
-        case ast.ConcatenationExpression():
-            return [symbol for operand in expression.operands for symbol in written_symbols(operand)]
-        case ast.StreamingConcatenationExpression():
-            return [symbol for stream in expression.streams for symbol in written_symbols(stream.operand)]
-        case ast.SimpleAssignmentPatternExpression():
-            return [symbol for element in expression.elements for symbol in written_symbols(element)]
-    return []
+    written, pending = [], [expression]  # no recursion: hostile text nests deeper than Python does
+    while pending:
+        match part := pending.pop():
+            case ast.NamedValueExpression() | ast.HierarchicalValueExpression():
+                written.append(part.symbol)
+            case ast.ElementSelectExpression() | ast.RangeSelectExpression() | ast.MemberAccessExpression():
+                pending.append(part.value)
+            case ast.ConversionExpression():
+                pending.append(part.operand)
+            case ast.ConcatenationExpression():
+                pending.extend(part.operands)
+            case ast.StreamingConcatenationExpression():
+                pending.extend(stream.operand for stream in part.streams)
+            case ast.SimpleAssignmentPatternExpression():
+                pending.extend(part.elements)
+    return written

@@ -1,0 +1,14 @@
+// problem: counter; expected: forbidden_construct; trick: binds a module into the testbench
+module TopModule (
+  input clk,
+  input rst,
+  input en,
+  output reg [3:0] q
+);
+  always @(posedge clk)
+    if (rst) q <= 4'd0;
+    else if (en) q <= q + 4'd1;
+endmodule
+module spy (input x);
+endmodule
+bind tb spy s (.x(clk));

@@ -1,0 +1,15 @@
+// problem: counter; expected: forbidden_construct; trick: a child reads its parent upward
+module TopModule (
+  input clk,
+  input rst,
+  input en,
+  output reg [3:0] q
+);
+  always @(posedge clk)
+    if (rst) q <= 4'd0;
+    else if (en) q <= q + 4'd1;
+  peek p (.y());
+endmodule
+module peek (output y);
+  assign y = TopModule.rst;
+endmodule

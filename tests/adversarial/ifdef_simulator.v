@@ -1,0 +1,14 @@
+// problem: counter; expected: forbidden_construct; trick: code that only the simulator sees
+module TopModule (
+  input clk,
+  input rst,
+  input en,
+  output reg [3:0] q
+);
+  always @(posedge clk)
+    if (rst) q <= 4'd0;
+    else if (en) q <= q + 4'd1;
+`ifdef __ICARUS__
+  initial $finish;
+`endif
+endmodule

@@ -1,0 +1,14 @@
+// problem: counter; expected: forbidden_construct; trick: code that the screen does not see
+module TopModule (
+  input clk,
+  input rst,
+  input en,
+  output reg [3:0] q
+);
+  always @(posedge clk)
+    if (rst) q <= 4'd0;
+    else if (en) q <= q + 4'd1;
+`ifndef __slang__
+  initial $finish;
+`endif
+endmodule

@@ -1,0 +1,12 @@
+// problem: counter; expected: forbidden_construct; trick: pastes a directive together
+`define P(x) `in``x
+module TopModule (
+  input clk,
+  input rst,
+  input en,
+  output reg [3:0] q
+);
+  always @(posedge clk)
+    if (rst) q <= 4'd0;
+    else if (en) q <= q + 4'd1;
+endmodule

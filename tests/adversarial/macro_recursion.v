@@ -1,0 +1,13 @@
+// problem: counter; expected: forbidden_construct; trick: a macro that never ends
+`define LOOP `LOOP
+module TopModule (
+  input clk,
+  input rst,
+  input en,
+  output reg [3:0] q
+);
+  always @(posedge clk)
+    if (rst) q <= 4'd0;
+    else if (en) q <= q + 4'd1;
+  wire z = `LOOP;
+endmodule

@@ -1,0 +1,8 @@
+// problem: adder; expected: interface_error; trick: no top module
+module Top (
+  input [3:0] a,
+  input [3:0] b,
+  output [4:0] y
+);
+  assign y = a + b;
+endmodule
