@@ -64,12 +64,8 @@ def _span(levels: list[int]) -> str:
 
 
 @command.command("make")
-@click.option(
-    "--family", "families", multiple=True, metavar="F", help="Take this family; may be repeated. Default: all."
-)
-@click.option(
-    "--exclude-family", "excluded", multiple=True, metavar="F", help="Leave this family out; may be repeated."
-)
+@click.option("--family", "families", multiple=True, metavar="F", help="Take this family (repeatable). Default: all.")
+@click.option("--exclude-family", "excluded", multiple=True, metavar="F", help="Leave this family out (repeatable).")
 @click.option("--level", "levels", multiple=True, type=click.IntRange(1, 5), help="1 easy to 5 hard. Default: 1 and 2.")
 @click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
 @click.option("--num", "num_problems", type=click.IntRange(min=1), default=8, show_default=True)
