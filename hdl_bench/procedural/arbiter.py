@@ -124,7 +124,7 @@ def _round_words(size: int, step: int, weights: list[int] | None, has_enable: bo
         f"last <= i. No request: grant <= 0, last holds.{turns}{idle}",
         f"{size} clients take turns. last remembers who was served most recently, and each {edge} serves the first "
         f"client that asks, looking {way} and, if nobody else asks, at last again. Serving client i "
-        f"makes grant one-hot at bit i (a register) and last = i; without requests grant is zero and last stays.{turns}{idle}",
+        f"makes grant one-hot at bit i and last = i; without requests grant is zero and last stays.{turns}{idle}",
     )
 
 
