@@ -1,4 +1,4 @@
-// One source, three instruction sets: a body is compiled for AVX-512, AVX2 and the baseline, and torch picks at run time.
+// One source, three instruction sets: a body is compiled for AVX-512, AVX2 and the baseline; torch's choice runs.
 //
 // A body is a struct whose `operator()(begin, end)` is EARL_INLINE and whose loops are plain loops over small arrays:
 // the compiler's vectoriser makes them AVX-512 or AVX2 inside the wrappers below, so that there are no intrinsics and

@@ -20,10 +20,9 @@
 namespace earl {
 namespace {
 
-constexpr int64_t kBlock = 512;               // logits widened at once: the copy stays in the first-level cache
+constexpr int64_t kBlock = 512;                // logits widened at once: the copy stays in the first-level cache
 constexpr int64_t kElementsPerTask = 1 << 15;  // fewer are not worth a second thread
 
-template <typename acc>
 struct RowStats {
   double max;       // of the logits, before the temperature
   double sum;       // S
@@ -31,7 +30,7 @@ struct RowStats {
 };
 
 template <typename scalar>
-EARL_INLINE RowStats<acc_t<scalar>> row_stats(const scalar* logits, int64_t vocab, acc_t<scalar> inverse_temperature) {
+EARL_INLINE RowStats row_stats(const scalar* logits, int64_t vocab, acc_t<scalar> inverse_temperature) {
   using acc = acc_t<scalar>;
   constexpr acc kInfinity = std::numeric_limits<acc>::infinity();
   constexpr acc kLowest = kExpLowest<acc>;
@@ -87,7 +86,7 @@ struct ForwardRows {
   EARL_INLINE void operator()(int64_t begin, int64_t end) const {
     for (int64_t row = begin; row < end; ++row) {
       const scalar* row_logits = logits + row * row_stride;
-      const auto stats = row_stats(row_logits, vocab, inverse_temperature);
+      const RowStats stats = row_stats(row_logits, vocab, inverse_temperature);
       const double log_sum = std::log(stats.sum);
       const double target = widen(row_logits[targets[row]]);
       logprob[row] = static_cast<acc>((target - stats.max) * inverse_temperature - log_sum);
