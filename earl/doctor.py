@@ -57,8 +57,6 @@ def _check(name: str, is_needed: bool, look: Callable[[], tuple[str, str]]) -> C
 
 
 def _python() -> tuple[str, str]:
-    if sys.version_info < (3, 11):
-        raise InfrastructureError(f"Python {platform.python_version()} is too old; install 3.11 or newer")
     return platform.python_version(), sys.executable
 
 
@@ -85,7 +83,8 @@ def _extension() -> tuple[str, str]:
     )
     if error > 1e-5:
         raise InfrastructureError(
-            f"the compiled op differs from plain torch by {error:.1e}; rebuild it with `pip install --no-build-isolation -e .`"
+            f"the compiled op differs from plain torch by {error:.1e}; rebuild it with"
+            " `pip install --no-build-isolation -e .`"
         )
     return version("earl-rtl"), f"kernels run as {torch.backends.cpu.get_cpu_capability()}, agree with plain torch"
 
@@ -112,8 +111,8 @@ def _bubblewrap() -> tuple[str, str]:
     problem = bubblewrap_problem()
     if problem is not None:
         raise InfrastructureError(
-            f"{problem.rstrip('.')}. In force: rlimits, so time, memory and output are bounded, but a candidate could read"
-            " files and reach the network; allow unprivileged user namespaces, or train in a container of its own"
+            f"{problem.rstrip('.')}. In force: rlimits, so time, memory and output are bounded, but a candidate could"
+            " read files and reach the network; allow unprivileged user namespaces, or train in a container of its own"
         )
     return find_tool("bwrap").version, "in force: no network, read-only system, private /tmp, own process ids"
 
