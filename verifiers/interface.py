@@ -26,10 +26,10 @@ def ports_of(text: str, top_module: str) -> tuple[Port, ...]:
     if faults or top is None:
         why = source.to_diagnostics(faults)[0].message if faults else "the text has no such module"
         raise UsageError(f"cannot read the ports of '{top_module}': {why}; give Verilog that defines it")
-    odd = next((symbol for symbol in top.body.portList if not _is_plain(symbol)), None)
+    odd = next((symbol for symbol in _named_ports(top) if not _is_plain(symbol)), None)
     if odd is not None:
         raise UsageError(f"port '{odd.name}' of '{top_module}' is not a plain vector; use packed vectors as ports")
-    return tuple(_to_port(symbol) for symbol in top.body.portList)
+    return tuple(_to_port(symbol) for symbol in _named_ports(top))
 
 
 def find_top(compilation: ast.Compilation, top_module: str) -> ast.InstanceSymbol | None:
@@ -40,7 +40,7 @@ def find_top(compilation: ast.Compilation, top_module: str) -> ast.InstanceSymbo
 def check_interface(source: Source, top: ast.InstanceSymbol, ports: tuple[Port, ...]) -> tuple[Diagnostic, ...]:
     """What in the ports of `top` differs from `ports`, by port: what is expected and what is got."""
     findings = []
-    found = {symbol.name: symbol for symbol in top.body.portList}
+    found = {symbol.name: symbol for symbol in _named_ports(top)}
 
     def report(message: str, symbol: ast.Symbol) -> None:
         line = source.line_of(symbol.location)
@@ -64,6 +64,11 @@ def missing_top(source: Source, top_module: str, names: list[str]) -> Diagnostic
     there = ", ".join(names) if names else "no module"
     message = f"the module '{top_module}' is missing: got {there}; name the top module '{top_module}'"
     return Diagnostic(message=message, code="interface", line=1)
+
+
+def _named_ports(top: ast.InstanceSymbol) -> list[ast.Symbol]:
+    """The ports in order, without the empty one that a trailing comma makes."""
+    return [symbol for symbol in top.body.portList if symbol.name]
 
 
 def _is_plain(symbol: ast.Symbol) -> bool:

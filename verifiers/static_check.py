@@ -19,7 +19,7 @@ from verifiers.types import Outcome, Port, Stage
 MAX_DIAGNOSTICS = 20
 
 # Faults that pyslang calls errors and that Icarus accepts: the simulator has the last word on them.
-_ACCEPTED_CODES = frozenset[str]()
+_ACCEPTED_CODES = frozenset(("MultipleDefaultCases",))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,10 +9,8 @@ from verifiers.extract import extract
 TOP = "module TopModule(input a, output y);\n  assign y = a;\nendmodule\n"
 HELPER = "module helper(input a, output y);\n  assign y = ~a;\nendmodule\n"
 USER = "module TopModule(input a, output y);\n  helper h(.a(a), .y(y));\nendmodule\n"
-PIECES = st.sampled_from(
-    (TOP, HELPER, USER, "<think>", "</think>", "[BEGIN]", "[DONE]", "```", "```verilog\n", "\n```\n", "~~~\n")
-    + ("> ", "- ", "\n", "\r\n", "\r", "prose ", "module x;", "endmodule", "é", "\x00", "    ", "\u2028")
-)
+PIECE_TEXT = "<think>|</think>|[BEGIN]|[DONE]|```|```verilog\n|\n```\n|~~~\n|> |- |    |prose |module x;|endmodule"
+PIECES = st.sampled_from([TOP, HELPER, USER, "\n", "\r\n", "\r", "\x00", "\u2028", *PIECE_TEXT.split("|")])
 
 
 def code_of(completion: str) -> str | None:

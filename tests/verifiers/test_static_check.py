@@ -4,8 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolchain.errors import UsageError
-from verifiers.interface import ports_of
 from verifiers.static_check import static_check
 from verifiers.types import Outcome, Port, Stage
 
@@ -39,7 +37,8 @@ HONEST = {
     "packed struct": "struct packed { logic [3:0] h; logic [3:0] l; } s; assign s = d; always_comb q = {s.l, s.h};",
     "struct type": "typedef struct packed { logic [3:0] h, l; } t; t s; assign s.h = d[3:0]; assign s.l = d[7:4]; "
     "always_comb q = s;",
-    "enum": "typedef enum logic [1:0] {A, B, C} t; t s = A; always_ff @(posedge clk) begin s <= s == A ? B : A; q <= s; end",
+    "enum": "typedef enum logic [1:0] {A, B, C} t; t s = A; "
+    "always_ff @(posedge clk) begin s <= s == A ? B : A; q <= s; end",
     "delays": "always @(posedge clk) q <= #1 d;",
     "use before declaration": "always @(*) q = late; wire [7:0] late = d;",
     "while loop": "integer i; always @(*) begin i = 0; q = 0; while (i < 8) begin q = q + d[i]; i = i + 1; end end",
@@ -48,11 +47,12 @@ HONEST = {
     "attributes": "(* full_case *) reg x; always @(*) (* parallel_case *) case (d) default: q = d; endcase",
     "macro": "`define WIDTH 8\n`define MSB (`WIDTH - 1)\nalways @(posedge clk) q <= d[`MSB:0];",
     "string parameter": 'parameter MODE = "FAST"; always @(*) q = MODE == "FAST" ? d : 0;',
-    "case inside always": "reg [1:0] s; always @(posedge clk) case (s) 0: s <= 1; default: s <= 0; endcase always @* q = s;",
+    "case inside always": "reg s; always @(posedge clk) case (s) 0: s <= 1; default: s <= 0; endcase always @* q = s;",
     "comment with other letters": "// \u00fcber \u2192 q\nalways @(*) q = d;",
     "include guard": "`ifndef GUARD\n`define GUARD\nalways @(*) q = d;\n`endif",
     "wide arithmetic": "always @(*) {q[0], q[7:1]} = d * 8'd3 % 8'd7 + d ** 2;",
-    "one wire twice named": "wire a, b; assign {a, b} = d[1:0]; always @(*) q = {8{a & b}};",
+    "concatenated nets": "wire a, b; assign {a, b} = d[1:0]; always @(*) q = {8{a & b}};",
+    "two defaults": "always @(*) case (d) 0: q = 0; default: q = 1; default: q = 2; endcase",
     "implicit case equality": "always @(*) q = (d === 8'bx) ? 0 : d;",
 }
 HONEST_NETS = {
@@ -60,14 +60,17 @@ HONEST_NETS = {
     "generate chain": "genvar i; generate for (i = 0; i < 8; i = i + 1) begin : g wire c; "
     "if (i == 0) assign c = d[0]; else assign c = g[i - 1].c ^ d[i]; assign q[i] = g[i].c; end endgenerate",
     "gates": "and g0(q[0], d[0], d[1]); not g1(q[1], d[0]); buf g2(q[2], q[3], d[2]); assign q[7:4] = 0;",
-    "instance": "inv #(.W(8)) u(.a(d), .y(q)); endmodule module inv #(parameter W = 1)(input [W-1:0] a, output [W-1:0] y);"
+    "instance": "inv #(.W(8)) u(.a(d), .y(q)); endmodule "
+    "module inv #(parameter W = 1)(input [W-1:0] a, output [W-1:0] y);"
     " assign y = ~a;",
-    "ordered instance": "inv u(d, q); endmodule module inv(a, y); input [7:0] a; output [7:0] y; wire [7:0] y; assign y = ~a;",
+    "ordered instance": "inv u(d, q); endmodule "
+    "module inv(a, y); input [7:0] a; output [7:0] y; wire [7:0] y; assign y = ~a;",
     "array of instances": "inv u[7:0](.a(d), .y(q)); endmodule module inv(input a, output y); assign y = ~a;",
     "tristate": "assign q = clk ? d : 8'bz;",
     "primitive table": "inv u(q[0], d[0]); assign q[7:1] = 0; endmodule primitive inv(output o, input i); "
     "table 0 : 1; 1 : 0; endtable endprimitive module unused;",
-    "package": "assign q = d ^ pkg::MASK; endmodule package pkg; localparam [7:0] MASK = 8'h5a; endpackage module unused;",
+    "package": "assign q = d ^ pkg::MASK; endmodule "
+    "package pkg; localparam [7:0] MASK = 8'h5a; endpackage module unused;",
 }
 
 
@@ -109,71 +112,11 @@ def test_a_fault_inside_a_macro_is_reported_where_the_macro_is_used():
     assert (finding.outcome, finding.diagnostics[0].line) == (Outcome.ELABORATION_ERROR, 4)
 
 
-def test_ports_are_read_in_order_with_direction_and_width():
-    text = "module m #(parameter W = 3)(input clk, output reg [W-1:0] q, inout [1:0] p); endmodule"
-    assert ports_of(text, "m") == (
-        Port(name="clk", direction="input", width=1),
-        Port(name="q", direction="output", width=3),
-        Port(name="p", direction="inout", width=2),
-    )
-
-
-def test_ports_of_a_missing_module_are_the_users_error():
-    with pytest.raises(UsageError, match="no such module"):
-        ports_of("module other; endmodule", "m")
-
-
-FRAGMENTS = st.sampled_from(
-    (
-        "module ",
-        "TopModule",
-        "endmodule\n",
-        "(",
-        ")",
-        "[",
-        "]",
-        "{",
-        "}",
-        "begin ",
-        "end ",
-        ";",
-        "`define X ",
-        "`X",
-        "`",
-    )
-    + (
-        "always @(posedge clk) ",
-        "assign ",
-        "q",
-        "d",
-        " = ",
-        "<=",
-        "8'h",
-        "'",
-        '"',
-        "/*",
-        "*/",
-        "//",
-        "\n",
-        "\\",
-        "$finish",
-    )
-    + (
-        "tb.x",
-        "generate ",
-        "for (",
-        "if (",
-        "else ",
-        "function ",
-        "\x00",
-        "\ud800",
-        "é",
-        "`include ",
-        "\r",
-        "class ",
-        "::",
-    )
-)
+FRAGMENT_TEXT = """
+module| TopModule|endmodule|(|)|[|]|{|}|begin |end |;|`define X |`X|`|always @(posedge clk) |assign |q|d| = |<=|8'h|'|"
+|/*|*/|//|\\|$finish|tb.x|generate |for (|if (|else |function |\x00|\ud800|\u00e9|`include |\r|class |::
+"""
+FRAGMENTS = st.sampled_from(FRAGMENT_TEXT.split("|"))
 
 
 @settings(max_examples=150, deadline=None)
