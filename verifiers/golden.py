@@ -2,7 +2,7 @@
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolchain.errors import InfrastructureError
 from verifiers.infer import infer_protocol
@@ -16,6 +16,7 @@ from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 
 _LITERAL = re.compile(r"(?:\d*'s?(?P<base>[bodh]))?(?P<digits>[0-9a-f]+)")
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
+_COUNTS = range(64, 2049)  # below, any run is long enough; above, a literal is rather a code or a mask
 _NUM_TRACES = 128
 _NUM_HARNESSES = 1024
 
@@ -86,10 +87,18 @@ def _harness(oracle: ReferenceOracle, ports: tuple[Port, ...] | None) -> Harness
     inout = [port.name for port in ports if port.direction not in ("input", "output")]
     if inout:
         raise InfrastructureError(f"inout ports cannot be driven yet, and the golden has {', '.join(inout)}.")
+    literals = number_literals(oracle.golden)
     protocol = oracle.protocol
     if protocol is None:
         protocol = infer_protocol(oracle.golden, oracle.golden_top)
-    return Harness(ports=ports, protocol=protocol, literals=number_literals(oracle.golden))
+        protocol = replace(protocol, min_cycles=max(protocol.min_cycles, _cycles_to_reach(literals)))
+    return Harness(ports=ports, protocol=protocol, literals=literals)
+
+
+def _cycles_to_reach(literals: tuple[int, ...]) -> int:
+    """How long a run must be for a counter to pass the largest of the literals that look like a count; 0 for none."""
+    counts = [value for value in literals if value in _COUNTS]
+    return max(counts, default=0) * 5 // 4
 
 
 def number_literals(source: str) -> tuple[int, ...]:
