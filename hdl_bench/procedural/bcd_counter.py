@@ -172,8 +172,8 @@ def _draw_clock(rng: random.Random) -> Design:
             f"hour to {top}, minute to 0 and pm to 0",
             (
                 f"hour and minute are numbers of {_CODE} each. At every other clock edge: if set is 1, hour advances "
-                f"by one and minute does not change (whatever tick is), {setting}; else, if tick is 1, minute advances by "
-                f"one. minute counts 0 to {low - 1} and then 0; when it goes from {low - 1} to 0 by a tick, hour "
+                f"by one and minute does not change (whatever tick is), {setting}; else, if tick is 1, minute advances "
+                f"by one. minute counts 0 to {low - 1} and then 0; when it goes from {low - 1} to 0 by a tick, hour "
                 f"advances by one. hour counts 1 to {top} in decimal, then 1. When such a carry takes hour {change}, "
                 f"pm inverts at the same edge.",
                 f"Otherwise set: hour + 1, minute holds, {setting}; else tick: minute + 1 (0..{low - 1}), on its wrap "
