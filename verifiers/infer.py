@@ -93,8 +93,8 @@ def infer_protocol(golden: str, top_module: str) -> Protocol:
     for statement, edges in blocks:
         _judge_edges(statement, edges, findings)
     for statement, edges in blocks:
-        if edges:
-            _find_sync_resets(statement, has_async_reset=len(edges) > 1, findings=findings)
+        if len(edges) == 1:  # beside an asynchronous reset a synchronous clear is an ordinary input
+            _find_sync_reset(statement, findings)
     return _to_protocol([port.name for port in inputs], findings)
 
 
@@ -180,14 +180,17 @@ def _judge_edges(statement: ast.Statement, edges: list[tuple[_Signal, str]], fin
             findings.async_resets[signal.name] = edge != "negedge"
 
 
-def _find_sync_resets(statement: ast.Statement, *, has_async_reset: bool, findings: _Findings) -> None:
+def _find_sync_reset(statement: ast.Statement, findings: _Findings) -> None:
+    """The first condition that clears: what it leaves to others (a load, a clear) is an ordinary input."""
     for condition, then, otherwise in conditionals(statement):
         candidates = [(signal, then) for operand in or_operands(condition) for signal in findings.signals(operand)]
-        if otherwise is not None and not has_async_reset:  # beside a reset, `if (en) .. else q <= 0` is an enable
+        if otherwise is not None:
             candidates += [(signal.inverted(), otherwise) for signal in findings.signals(condition)]
         for signal, branch in candidates:
-            if _clears(branch, statement):
+            sibling = otherwise if branch is then else then
+            if _clears(branch, sibling, statement):
                 _note_sync_reset(signal, findings)
+                return
     for item in statements(statement):
         if isinstance(item, ast.ExpressionStatement) and isinstance(item.expr, ast.AssignmentExpression):
             _judge_choice(item.expr.right, findings)
@@ -207,8 +210,11 @@ def _note_sync_reset(signal: _Signal, findings: _Findings) -> None:
         findings.sync_resets.setdefault(signal.name, not signal.is_inverted)
 
 
-def _clears(branch: ast.Statement, block: ast.Statement) -> bool:
-    """Whether `branch` gives constants, unconditionally, to what the rest of `block` gives other values."""
+def _clears(branch: ast.Statement, sibling: ast.Statement | None, block: ast.Statement) -> bool:
+    """Whether `branch` gives constants, unconditionally, to what the rest of `block` gives other values.
+
+    Constants that its `sibling` gives as unconditionally are no other values: a choice of two constants is data.
+    """
     inside = assignments(branch)
     cleared: set[str] = set()
     for assignment in inside:
@@ -219,12 +225,9 @@ def _clears(branch: ast.Statement, block: ast.Statement) -> bool:
     if any(isinstance(item, ast.ConditionalStatement | ast.CaseStatement) for item in statements(branch)):
         return False
     inside_starts = {assignment.sourceRange.start.offset for assignment in inside}
-    plain_starts = {  # unconditional constants of the other branch: a choice of two constants is data, not a reset
+    plain_starts = {
         assignment.sourceRange.start.offset
-        for _, then, otherwise in conditionals(block)
-        for side in (then, otherwise)
-        if side is not None
-        for item in statements(side)
+        for item in (() if sibling is None else statements(sibling))
         if isinstance(item, ast.ExpressionStatement)
         for assignment in assignments(item)
         if is_constant(assignment.right)

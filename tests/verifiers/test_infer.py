@@ -71,6 +71,18 @@ def test_data_and_enables_are_no_resets(body):
     assert reset_of("posedge clk", body) == ()
 
 
+@pytest.mark.parametrize(
+    ("event", "body", "names"),
+    [
+        ("posedge clk", "if (rst) q <= 0; else if (en) q <= 1; else q <= d;", ["rst"]),
+        ("posedge clk", "if (rst) q <= 0; else if (d[0]) q <= 1; else if (d[1]) q <= 2; else q <= 0;", ["rst"]),
+        ("posedge clk or negedge rst_n", "if (!rst_n) q <= 0; else if (en) q <= 0; else q <= d;", ["rst_n"]),
+    ],
+)
+def test_a_clear_behind_a_reset_is_an_ordinary_input(event, body, names):
+    assert [reset.name for reset in reset_of(event, body)] == names
+
+
 def test_a_loop_that_clears_a_memory_is_a_reset():
     golden = """module top(input clk, input clr, input [1:0] a, input [3:0] d, output [3:0] q);
       reg [3:0] m [0:3]; integer i;
