@@ -15,15 +15,15 @@ def outputs(**widths: int) -> tuple[Port, ...]:
     return tuple(Port(name=name, direction="output", width=width) for name, width in widths.items())
 
 
-def module(ports: tuple[Port, ...], body: str, *, registers: tuple[str, ...] = ()) -> str:
-    """TopModule with an ANSI header and `body` (indented by two) inside; `registers` are declared `output reg`."""
+def module(ports: tuple[Port, ...], body: str, *, registers: tuple[str, ...] = (), name: str = "TopModule") -> str:
+    """A module with an ANSI header and `body` (indented by two) inside; `registers` are declared `output reg`."""
     declarations = []
     for port in ports:
         kind = port.direction + (" reg" if port.name in registers else "")
         width = f" [{port.width - 1}:0]" if port.width > 1 else ""
         declarations.append(f"  {kind}{width} {port.name}")
     indented = "\n".join("  " + line if line else line for line in body.strip("\n").split("\n"))
-    return "module TopModule (\n" + ",\n".join(declarations) + "\n);\n" + indented + "\nendmodule\n"
+    return f"module {name} (\n" + ",\n".join(declarations) + "\n);\n" + indented + "\nendmodule\n"
 
 
 def literal(width: int, value: int, base: str = "d") -> str:
