@@ -64,7 +64,7 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="earl-job-", dir=self._scratch) as name:
             folder = Path(name)
             testbench = build_testbench(top, ports, protocol)
-            folder.joinpath(_DESIGN_FILE).write_text(text)
+            folder.joinpath(_DESIGN_FILE).write_text(text, encoding="utf-8", errors="replace")
             folder.joinpath(_TESTBENCH_FILE).write_text(testbench.text)
             # The testbench comes first, so that no directive of the design reaches into it.
             sources = (_TESTBENCH_FILE, _DESIGN_FILE)

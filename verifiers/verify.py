@@ -31,12 +31,11 @@ _OUTCOMES = {  # of a failure that is the candidate's
     (Stage.SIMULATE, Ending.REFUSED): Outcome.MISMATCH,
     (Stage.SIMULATE, Ending.CLEAN): Outcome.MISMATCH,
 }
-_PLAIN_ENDINGS = {  # ends that tell their cause; any other is odd, and tried again
-    (Stage.COMPILE, Ending.REFUSED),
-    (Stage.COMPILE, Ending.TIME_LIMIT),
-    (Stage.COMPILE, Ending.RESOURCE_LIMIT),
-    (Stage.SIMULATE, Ending.TIME_LIMIT),
-    (Stage.SIMULATE, Ending.RESOURCE_LIMIT),
+_ODD_ENDINGS = {  # these may be the machine's fault as well: they are tried again
+    (Stage.COMPILE, Ending.CRASH),
+    (Stage.SIMULATE, Ending.CRASH),
+    (Stage.SIMULATE, Ending.REFUSED),
+    (Stage.SIMULATE, Ending.CLEAN),
 }
 
 
@@ -90,7 +89,7 @@ class Verifier:
         if finding is not None:
             return self._verdict(finding.outcome, finding.stage, seeds[0], finding.diagnostics)
         result = self._simulate(problem, candidate, seeds)
-        if isinstance(result, _Stop) and not result.is_plain:
+        if isinstance(result, _Stop) and result.is_odd:
             # Ours or the candidate's? If it is the machine, the golden fails too, or a second try goes through.
             self.goldens.run(problem, result.seed, is_fresh=True)
             result = self._simulate(problem, candidate, seeds)
@@ -157,8 +156,8 @@ class _Stop:
     seed: int
 
     @property
-    def is_plain(self) -> bool:
-        return (self.failure.stage, self.failure.ending) in _PLAIN_ENDINGS
+    def is_odd(self) -> bool:
+        return (self.failure.stage, self.failure.ending) in _ODD_ENDINGS
 
 
 def _outcome_of(failure: Failure) -> Outcome:

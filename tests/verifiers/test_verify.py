@@ -7,6 +7,7 @@ import pytest
 from toolchain.command import Command, CommandResult
 from toolchain.errors import InfrastructureError
 from toolchain.executor import LocalExecutor
+from toolchain.sandbox import choose_rung
 from verifiers import verify as verify_module
 from verifiers.simulate import Simulator
 from verifiers.types import (
@@ -67,6 +68,21 @@ def test_the_golden_passes_itself(verifier):
     assert [score.name for score in verdict.outputs] == ["q", "any"]
     assert verdict.versions.keys() == {"iverilog", "vvp", "pyslang"}
     assert verdict.isolation == "rlimits"
+
+
+def test_the_strongest_rung_of_this_machine_gives_the_same_verdict_and_is_named(verifier):
+    auto = Verifier(isolation="auto")
+    assert _verify(auto, _GOLDEN).isolation == choose_rung("auto")
+    for text in (_GOLDEN, _GOLDEN.replace("q + d", "q - d")):
+        ours, theirs = (
+            dataclasses.replace(_verify(judge, text), isolation="", duration_s=0) for judge in (auto, verifier)
+        )
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("junk", ["\x00", "\ud800", "\r", "\f", "\u2028", "// \u00e9\n", "/* \U0001f600 */"])
+def test_strange_characters_give_a_scored_verdict(verifier, junk):
+    assert _verify(verifier, _GOLDEN.replace("endmodule", junk + "endmodule")).is_scored
 
 
 def test_another_way_of_writing_it_passes(verifier):
