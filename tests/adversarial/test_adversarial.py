@@ -68,7 +68,7 @@ def verifier() -> Verifier:
     return Verifier()
 
 
-@pytest.mark.parametrize("path", filter(has_static_end, FORGED), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in FORGED if has_static_end(path)], ids=lambda path: path.stem)
 def test_a_forged_design_ends_as_its_first_line_says(path):
     header = header_of(path)
     finding = static_check(read(path), "TopModule", PORTS[header["problem"]])
