@@ -61,7 +61,9 @@ class Farm:
         """Queue a completion. Equal jobs under way share one future: do not cancel it."""
         if not seeds:
             raise UsageError("a judgement needs at least one seed, got none; use EVAL_SEEDS or group_seed.")
-        job = Job(problem=problem, completion_text=completion_text, seeds=seeds)
+        # Half a surrogate pair cannot be written to a file or a wire: it becomes a question mark, of the same length.
+        text = completion_text.encode(errors="replace").decode()
+        job = Job(problem=problem, completion_text=text, seeds=seeds)
         with self._lock:
             if self._is_closed:
                 raise InfrastructureError("a job was submitted to a farm that is closed; open a new one.")

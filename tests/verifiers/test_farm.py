@@ -212,6 +212,10 @@ def test_senseless_settings_are_refused(arguments):
         Farm(**arguments)
 
 
+def test_text_that_no_wire_can_carry_is_judged_too(farm):
+    assert farm.submit(_PROBLEM, _GOLDEN + "// \ud800", (1,)).result().verdict.is_scored
+
+
 def test_a_job_without_seeds_is_refused(farm):
     with pytest.raises(UsageError, match="at least one seed"):
         farm.submit(_PROBLEM, _GOLDEN, ())
