@@ -1,4 +1,4 @@
-"""The list of all procedural families, by name. A new family is one module and one line here."""
+"""The list of all procedural families, by name. A new family is one module and its name here, twice."""
 
 from hdl_bench.procedural import (
     accumulator_mac,
@@ -38,7 +38,7 @@ from hdl_bench.procedural import (
 )
 from hdl_bench.procedural.family import Family
 
-_COMBINATIONAL = (
+_MODULES = (
     accumulator_mac,
     adder_subtractor,
     alu,
@@ -47,34 +47,32 @@ _COMBINATIONAL = (
     bcd_counter,
     bitwise,
     comparator,
+    counter,
     debouncer,
     decoder,
     divider_pwm,
+    edge_detect,
     encoder_priority,
     fixed_point,
+    flip_flop,
+    fsm_next_state,
+    fsm_table,
     gates,
     gray_reversal,
     handshake_pipeline,
     hierarchy,
+    lfsr,
     memory_lookup,
     mux,
     popcount_parity,
     ram_fifo,
     register_file,
+    sequence_detect,
+    shift_register,
     shifter,
     truth_table,
     vector_slice,
     waveform,
 )
-_SEQUENTIAL = (
-    counter,
-    edge_detect,
-    flip_flop,
-    fsm_next_state,
-    fsm_table,
-    lfsr,
-    sequence_detect,
-    shift_register,
-)
 
-FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in (*_COMBINATIONAL, *_SEQUENTIAL)}
+FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}
