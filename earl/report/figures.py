@@ -45,7 +45,7 @@ _STYLE = {
     "svg.hashsalt": "earl-rtl",  # equal data, equal file
 }
 _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...], bool], ...] = (  # title, (metric, label)s, in per cent
-    ("Reward", (("reward", "mean"), ("reward_std", "deviation in a group")), False),
+    ("Reward", (("reward", "mean"), ("reward_std", "std in group")), False),
     ("Pass rate of rollouts", (("pass_rate", ""),), True),
     ("Groups without variance", (("frac_reward_zero_std", ""),), True),
     ("Entropy, nats a token", (("entropy", ""),), False),
@@ -54,7 +54,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...], bool], ...] = (  # title,
     ("Tokens kept by the gate", (("gate/kept_fraction", ""),), True),
     ("Gate threshold, nats", (("gate/threshold", ""),), False),
     (
-        "|log ratio| trainer to sampler",
+        "|log ratio| to sampler",
         (("sampler/log_ratio_abs_max", "largest"), ("sampler/log_ratio_abs_p999", "99.9 %")),
         False,
     ),
@@ -73,9 +73,10 @@ def learning_curves(steps: list[Row]) -> str:
             for (key, label), colour in zip(series, (BLUE, ORANGE), strict=False):
                 _line(axes, [row.get(key, math.nan) for row in steps], _numbers(steps), label, colour)
             if is_percent:
-                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+                axes.set_ylim(bottom=0)
             _finish(axes, has_legend=len(series) > 1)
-        axes = _panel(figure, len(panels) + 1, len(panels) + 1, "Seconds a step, by phase")
+        axes = _panel(figure, len(panels) + 1, len(panels) + 1, "Seconds a step")
         _stack(axes, steps, _PHASES)
         return _data_uri(figure)
 
@@ -124,7 +125,12 @@ def entropy_by_class(classes: dict[str, Tally], total: Tally) -> str:
         left.set_title("Mean entropy, nats (dashed: all tokens)")
         left.set_yticks(places, names)
         for offset, values, colour, label in (
-            (0.19, [tally.num_open / max(total.num_open, 1) for tally in tallies], ORANGE, "of tokens behind the gate"),
+            (
+                0.19,
+                [tally.num_open / max(total.num_open, 1) for tally in tallies],
+                ORANGE,
+                "of tokens that the gate lets through",
+            ),
             (-0.19, [tally.num_tokens / total.num_tokens for tally in tallies], GREY, "of all tokens"),
         ):
             right.barh([place + offset for place in places], values, color=colour, height=0.36, label=label)
@@ -185,7 +191,9 @@ def _finish(axes: Axes, *, has_legend: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.tick_params(length=0)
     if has_legend:
-        axes.legend(frameon=False, fontsize=7)
+        # On the title's line, so that it hides no data.
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.3}
+        axes.legend(frameon=False, fontsize=7, ncols=3, columnspacing=0.9, handlelength=1.2, **place)
 
 
 def _data_uri(figure: Figure) -> str:

@@ -137,8 +137,8 @@ def _spans(row: Row, encoder: Any) -> list[Span]:
 
 
 def token_rows(stats: Any, encoder: Any, *, num_rows: int = 20) -> list[TokenRow]:
-    """The most uncertain tokens among those that are not rare (seen five times, and once in ten thousand tokens)."""
-    min_count = max(5, stats.total.num_tokens // 10_000)
+    """The most uncertain tokens among those that are not rare (seen five times, and once in two thousand tokens)."""
+    min_count = max(5, stats.total.num_tokens // 2_000)
     return [
         TokenRow(
             text=printable(encoder.decode([token_id])).replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥"),

@@ -42,7 +42,7 @@ def _result(run: RunData) -> list[str]:
         verb = "raised" if low > 0 else "lowered" if high < 0 else "did not measurably change"
         numbers = (
             f"from {before['pass@1']:.1%} to {after['pass@1']:.1%}, {gain * 100:+.1f} points"
-            f" (95 % interval {low * 100:+.1f} to {high * 100:+.1f}, problems resampled in pairs)"
+            f" (95% interval {low * 100:+.1f} to {high * 100:+.1f}, problems resampled in pairs)"
         )
         doubt = "" if low > 0 or high < 0 else " The interval holds zero: this may be chance."
         subject = f"sampled pass@1 on {before['num_problems']} held-out problems"
@@ -51,7 +51,7 @@ def _result(run: RunData) -> list[str]:
         summary = run.before.summary()
         low, high = summary["pass@1_ci95"]
         return [
-            f"Before training the policy passed {summary['pass@1']:.1%} (95 % interval {low:.1%} to {high:.1%}) of"
+            f"Before training the policy passed {summary['pass@1']:.1%} (95% interval {low:.1%} to {high:.1%}) of"
             f" samples on {summary['num_problems']} held-out problems; it was not measured after training."
         ]
     if run.steps:
@@ -88,7 +88,7 @@ def _circumstances(run: RunData) -> list[str]:
 
 
 def score_rows(run: RunData) -> list[ScoreRow]:
-    """Each rate with its 95 % interval before and after, and the change; of pass@1 with a paired interval."""
+    """Each rate with its 95% interval before and after, and the change; of pass@1 with a paired interval."""
     sides = [side.summary() if side else None for side in (run.before, run.after)]
     known = next((side for side in sides if side), None)
     if known is None:
