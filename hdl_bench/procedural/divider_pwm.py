@@ -178,8 +178,8 @@ def _draw_buffered(rng: random.Random) -> Design:
                 f"q is combinational and {level} exactly while running with the counter less than limit (unsigned), "
                 f"else {1 - level}.{told}",
                 f"Otherwise, running: counter == top ends the period (counter <= 0, top <= period, limit <= duty), "
-                f"else counter + 1. {stopping[0].upper()}{stopping[1:]}. Stopped and stop = 0: run with counter 0, top <= "
-                f"period, limit <= duty. q = {level} iff running and counter < limit, not registered.{told}",
+                f"else counter + 1. {stopping[0].upper()}{stopping[1:]}. Stopped and stop = 0: run with counter 0, top "
+                f"<= period, limit <= duty. q = {level} iff running and counter < limit, not registered.{told}",
                 f"It is a pulse-width modulator with buffered settings: a period lasts top + 1 clock cycles (counter 0 "
                 f"to top), and q shows {level} in its first limit cycles (all of them if limit is above top) and "
                 f"{1 - level} in the rest. Only the clock edge that begins a period copies the inputs period into top "
