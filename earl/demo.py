@@ -19,9 +19,7 @@ from verifiers.farm import Farm
 from verifiers.versions import tool_versions
 
 
-def run_demo(
-    config: Config, run: RunFolder, farm: Farm, console: Console, *, should_stop: Callable[[], bool]
-) -> bool:
+def run_demo(config: Config, run: RunFolder, farm: Farm, console: Console, *, should_stop: Callable[[], bool]) -> bool:
     """Run all phases in `run`; the warm start's own files lie in `<run>/sft`. False when stopped early."""
     wall_s: dict[str, float] = {}
     examples, problems, heldout = warm_start_problems(config), training_problems(config), evaluation_problems(config)

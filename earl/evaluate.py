@@ -10,9 +10,9 @@ from hdl_bench.statistics import bootstrap_interval, pass_at_k
 from hdl_bench.types import Completion, GenerationEngine, Sampling
 from toolchain.errors import InfrastructureError
 from verifiers.farm import Farm
+from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Problem
-from verifiers.judgement import Judgement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,9 +70,7 @@ def run_train(
         def show(step: int, metrics: dict[str, float]) -> None:
             line.update(step, _training_text(metrics))
 
-        result = train(
-            config, run, problems, farm, is_resumed=is_resumed, should_stop=should_stop, on_step=show
-        )
+        result = train(config, run, problems, farm, is_resumed=is_resumed, should_stop=should_stop, on_step=show)
     return result.checkpoint.folder if result.num_steps == result.num_planned else None
 
 
@@ -96,6 +94,4 @@ def run_eval(config: Config, problems: list[Problem], farm: Farm, console: Conso
 
 
 def _encoder(config: Config):
-    return load_encoder(
-        config.model.path, template=config.prompt.template, max_tokens=config.prompt.max_tokens
-    )
+    return load_encoder(config.model.path, template=config.prompt.template, max_tokens=config.prompt.max_tokens)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from verifiers.types import Problem
 from verifiers.judgement import Judgement
+from verifiers.types import Problem
 
 _JUDGEMENT = TypeAdapter(Judgement)
 

@@ -70,7 +70,11 @@ def _converted(alias: str, source: PackagedModel) -> Path:
     target = cache_dir() / "models" / alias
     if (target / "config.json").is_file() and any(target.glob("*.safetensors")):
         return target
-    missing = [name for name in (source.package, "accelerate", "gguf", "sentencepiece") if importlib.util.find_spec(name) is None]
+    missing = [
+        name
+        for name in (source.package, "accelerate", "gguf", "sentencepiece")
+        if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise UsageError(
             f"the model {alias} needs the Python packages {', '.join(missing)}; install them with"
@@ -108,9 +112,7 @@ def _convert_gguf(gguf_file: Path, target: Path) -> None:
 
     target.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(gguf_file.parent), gguf_file=gguf_file.name, dtype=torch.bfloat16
-    )
+    model = AutoModelForCausalLM.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name, dtype=torch.bfloat16)
     model.hf_quantizer = None
     model.is_quantized = False
     if "quantization_config" in model.config.__dict__:

@@ -9,9 +9,9 @@ from earl.types import Rollout
 from hdl_bench.types import Completion
 from toolchain.errors import DeadlineExceeded
 from verifiers.farm import Farm
+from verifiers.judgement import Judgement
 from verifiers.seeds import group_seed
 from verifiers.types import Problem
-from verifiers.judgement import Judgement
 
 _DEADLINE_S = 600.0  # for all verdicts of one step; the farm's own limits per job are far shorter
 
@@ -22,9 +22,7 @@ class RolloutJudge:
     def __init__(self, farm: Farm, journal: VerdictJournal, rewards: RewardConfig, run_seed: int) -> None:
         self._farm, self._journal, self._rewards, self._run_seed = farm, journal, rewards, run_seed
 
-    def __call__(
-        self, problems: list[Problem], completions: list[list[Completion]], epoch: int
-    ) -> list[list[Rollout]]:
+    def __call__(self, problems: list[Problem], completions: list[list[Completion]], epoch: int) -> list[list[Rollout]]:
         """Rollouts in the order of the completions. Raises DeadlineExceeded when the farm does not answer."""
         pending: list[list[Judgement | Future[Judgement]]] = []
         for problem, group in zip(problems, completions, strict=True):
@@ -44,9 +42,7 @@ class RolloutJudge:
         known = self._journal.get(judgement_key(problem, text, seed))
         return known if known is not None else self._farm.submit(problem, text, (seed,))
 
-    def _finish(
-        self, problem: Problem, text: str, seed: int, item: "Judgement | Future[Judgement]"
-    ) -> Judgement:
+    def _finish(self, problem: Problem, text: str, seed: int, item: "Judgement | Future[Judgement]") -> Judgement:
         if isinstance(item, Judgement):
             return item
         try:

@@ -57,9 +57,7 @@ def sft(
         log.write(step, metrics)
         on_step(step, len(batches), metrics)
         if should_stop() and step < len(batches):
-            checkpoint.save(
-                folder / "checkpoints", step, model=model, encoder=encoder, optimizer=optimizer, keep=1
-            )
+            checkpoint.save(folder / "checkpoints", step, model=model, encoder=encoder, optimizer=optimizer, keep=1)
             break
     log.close()
     return SftResult(num_steps=step, num_planned=len(batches), loss=metrics["loss"])

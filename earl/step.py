@@ -105,9 +105,7 @@ def _stop_if_asked(learner: Learner) -> None:
 
 def _layout_of(group: RolloutGroup) -> Layout:
     completions = [rollout.completion for rollout in group.rollouts]
-    return lay_out(
-        Sequences(prompt=completions[0].prompt_token_ids, responses=tuple(c.token_ids for c in completions))
-    )
+    return lay_out(Sequences(prompt=completions[0].prompt_token_ids, responses=tuple(c.token_ids for c in completions)))
 
 
 def _advantages(groups: list[RolloutGroup], batch: TokenBatch, config: Config) -> torch.Tensor:

@@ -10,9 +10,7 @@ from earl.types import LossOutput, Rollout, RolloutGroup, TokenBatch
 from verifiers.types import Outcome
 
 
-def rollout_metrics(
-    rollouts: list[list[Rollout]], groups: list[RolloutGroup], min_std: float
-) -> dict[str, float]:
+def rollout_metrics(rollouts: list[list[Rollout]], groups: list[RolloutGroup], min_std: float) -> dict[str, float]:
     """Of what was sampled and judged: reward, pass rate, outcomes, lengths, entropy."""
     every = [rollout for group in rollouts for rollout in group]
     scored = [rollout for rollout in every if rollout.reward is not None]

@@ -10,7 +10,9 @@ from earl.cli.common import config_arguments, console, json_option, open_farm, p
 
 @click.command()
 @config_arguments
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the scores of every problem to this JSON file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write the scores of every problem to this JSON file."
+)
 @json_option
 def command(config: Path, overrides: tuple[str, ...], out: Path | None, is_json: bool) -> None:
     """Measure the policy of CONFIG on its held-out problems (pass another policy as model.path=FOLDER)."""

@@ -23,7 +23,9 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     problems = warm_start_problems(settings)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:
-        policy = run_sft(settings, run, problems, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set)
+        policy = run_sft(
+            settings, run, problems, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set
+        )
     if policy is None:
         console.print(f"stopped; continue with: earl sft {config} --resume {run.path}")
         raise click.exceptions.Exit(1)

@@ -52,9 +52,7 @@ class _Rows:
         self._alive = list(range(len(self.records)))  # row -> record
         self._hidden, self._prompts = prefill(weights, [prompt for prompt, _ in groups])
         device = self._hidden.device
-        self._group_R = torch.tensor(
-            [g for g, (_, count) in enumerate(groups) for _ in range(count)], device=device
-        )
+        self._group_R = torch.tensor([g for g, (_, count) in enumerate(groups) for _ in range(count)], device=device)
         lengths = torch.tensor([len(prompt) for prompt, _ in groups], device=device)
         self._position_R = lengths[self._group_R]
         self._hidden = self._hidden[self._group_R]

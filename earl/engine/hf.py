@@ -55,9 +55,7 @@ class HfEngine:
                     logits_to_keep=1,
                 )
             token_ids, logprobs, entropies = choose_tokens(output.logits[:, -1], sampling, generator)
-            for record, *values in zip(
-                records, token_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True
-            ):
+            for record, *values in zip(records, token_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True):
                 if not record.is_finished:
                     record.append(*values, stop)
             if all(record.is_finished for record in records):

@@ -16,9 +16,7 @@ from earl.types import Counts, LossOutput, TokenBatch
 
 def count(batch: TokenBatch, gate_N: torch.Tensor) -> Counts:
     """The denominators of an optimiser batch."""
-    return Counts(
-        num_tokens=batch.num_tokens, num_gated=int(gate_N.sum()), num_sequences=batch.num_sequences
-    )
+    return Counts(num_tokens=batch.num_tokens, num_gated=int(gate_N.sum()), num_sequences=batch.num_sequences)
 
 
 def surrogate_weights(batch: TokenBatch, gate_N: torch.Tensor, counts: Counts, denominator: str) -> torch.Tensor:

@@ -34,9 +34,7 @@ def test_decode_loop_samples_what_the_transformers_loop_samples(tiny_model, tiny
 def test_log_probs_and_entropies_of_the_sampler_are_the_trainers(tiny_model, tiny_encoder, name, temperature):
     sampling = Sampling(num_samples=5, max_tokens=40, temperature=temperature, seed=11)
     for group in _engine(name, tiny_model, tiny_encoder).generate(PROMPTS, sampling):
-        layout = lay_out(
-            Sequences(prompt=group[0].prompt_token_ids, responses=tuple(c.token_ids for c in group))
-        )
+        layout = lay_out(Sequences(prompt=group[0].prompt_token_ids, responses=tuple(c.token_ids for c in group)))
         with torch.no_grad():
             stats = token_stats(tiny_model, [layout], temperature=temperature, dtype=torch.float32)
         sampled = torch.tensor([value for c in group for value in c.logprobs])

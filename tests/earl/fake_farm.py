@@ -1,0 +1,24 @@
+"""A farm without simulators for tests of the trainer: the verdict is a function of the completion's text."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from verifiers.judgement import Judgement
+from verifiers.types import Outcome, OutputScore, Problem, Stage, Verdict
+
+
+class FakeFarm:
+    """Answers at once with `outcome_of(text)`; counts what it was asked."""
+
+    def __init__(self, outcome_of: Callable[[str], Outcome]) -> None:
+        self._outcome_of = outcome_of
+        self.num_submitted = 0
+
+    def submit(self, problem: Problem, text: str, seeds: tuple[int, ...]) -> "Future[Judgement]":
+        self.num_submitted += 1
+        outcome = self._outcome_of(text)
+        output = OutputScore(name="y", num_samples=10, num_mismatches=len(text) % 10, constant_fraction=0.1)
+        verdict = Verdict(outcome=outcome, stage=Stage.COMPARE, seed=seeds[0], outputs=(output,))
+        future: Future[Judgement] = Future()
+        future.set_result(Judgement(candidate=None, verdict=verdict))
+        return future

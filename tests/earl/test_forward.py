@@ -1,0 +1,79 @@
+"""The shared-prompt layout against plain causal sequences: same log-probs, same gradients."""
+
+import pytest
+import torch
+
+from earl.forward import Sequences, lay_out, micro_batches, token_stats
+
+PROMPT = [5, 9, 2, 7, 7, 1]
+RESPONSES = ([3, 4, 8, 0], [6, 0], [2], [9, 9, 9, 9, 9, 1, 0])
+
+
+def test_layout_by_hand():
+    layout = lay_out(Sequences(prompt=[10, 11], responses=([20, 21, 22], [30, 31])))
+    assert layout.token_ids_S.tolist() == [10, 11, 20, 21, 30]
+    assert layout.positions_S.tolist() == [0, 1, 2, 3, 2]
+    assert layout.predicted_at.tolist() == [1, 2, 3, 1, 4]
+    assert layout.targets.tolist() == [20, 21, 22, 30, 31]
+    assert layout.visible_SS.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
+
+
+@pytest.fixture
+def exact_model(tiny_model):
+    return tiny_model.double()
+
+
+def _stats_and_gradients(model, layouts, weights, rows=None):
+    model.zero_grad()
+    stats = token_stats(model, layouts, temperature=1.3, dtype=torch.float32, rows=rows)
+    (stats.logprob * weights).sum().backward()
+    return stats, {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def test_shared_prompt_gives_the_log_probs_and_gradients_of_plain_sequences(exact_model):
+    shared = [lay_out(Sequences(prompt=PROMPT, responses=RESPONSES))]
+    plain = [lay_out(Sequences(prompt=PROMPT, responses=(response,))) for response in RESPONSES]
+    weights = torch.linspace(-1, 1, sum(map(len, RESPONSES)), dtype=torch.float64)
+    packed, packed_gradients = _stats_and_gradients(exact_model, shared, weights)
+    alone, alone_gradients = _stats_and_gradients(exact_model, plain, weights)
+    torch.testing.assert_close(packed.logprob, alone.logprob, atol=1e-6, rtol=0)
+    torch.testing.assert_close(packed.entropy, alone.entropy, atol=1e-6, rtol=0)
+    for name, gradient in packed_gradients.items():
+        torch.testing.assert_close(gradient, alone_gradients[name], atol=1e-6, rtol=1e-6, msg=name)
+
+
+def test_plain_layout_is_transformers_own_causal_forward(exact_model):
+    response = list(RESPONSES[3])
+    stats = token_stats(
+        exact_model, [lay_out(Sequences(prompt=PROMPT, responses=(response,)))], temperature=1.0, dtype=torch.float32
+    )
+    logits = exact_model(torch.tensor([PROMPT + response])).logits[0, len(PROMPT) - 1 : -1]
+    expected = logits.log_softmax(-1).gather(1, torch.tensor(response)[:, None]).squeeze(1)
+    torch.testing.assert_close(stats.logprob, expected, atol=1e-6, rtol=0)
+
+
+def test_rows_pick_and_the_others_cost_no_gradient(exact_model):
+    layouts = [
+        lay_out(Sequences(prompt=PROMPT, responses=RESPONSES)),
+        lay_out(Sequences(prompt=[1], responses=([2, 3],))),
+    ]
+    rows = torch.tensor([0, 5, 13, 15])
+    weights = torch.zeros(16, dtype=torch.float64)
+    weights[rows] = 1.0
+    picked, picked_gradients = _stats_and_gradients(exact_model, layouts, torch.ones(4, dtype=torch.float64), rows)
+    whole, whole_gradients = _stats_and_gradients(exact_model, layouts, weights)
+    torch.testing.assert_close(picked.logprob, whole.logprob[rows])
+    for name, gradient in picked_gradients.items():
+        torch.testing.assert_close(gradient, whole_gradients[name], atol=1e-9, rtol=1e-9, msg=name)
+
+
+def test_micro_batches_fill_up_to_the_padded_size():
+    assert micro_batches([10, 30, 20, 25], 60) == [[0, 2], [3, 1]]
+    assert micro_batches([10, 300], 60) == [[0], [1]]
+    assert micro_batches([], 60) == []
