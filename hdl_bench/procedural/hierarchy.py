@@ -102,13 +102,15 @@ def _draw_instances(rng: random.Random, level: int, names: tuple[str, ...], part
     return instances
 
 
-def _fingerprint(width: int, names: tuple[str, ...], instances: list[_Instance], outs: tuple[str, ...]) -> str:
-    """A hash of the outputs in 64 cycles of fixed random inputs, registers starting at zero."""
+def _trace(
+    width: int, names: tuple[str, ...], instances: list[_Instance], outs: tuple[str, ...], *, ignored: str = ""
+) -> list[list[int]]:
+    """The outputs in 64 cycles of fixed random inputs (`ignored` stays 0), registers starting at zero."""
     rng = random.Random(0)
     held = {instance.name: 0 for instance in instances if instance.is_held}
     trace = []
     for _ in range(_NUM_STEPS):
-        value = {name: rng.randrange(1 << width) for name in names}
+        value = {name: rng.randrange(1 << width) * (name != ignored) for name in names}
         fresh = {}
         for instance in instances:
             result = instance.part.value(value[instance.p], value[instance.q])
@@ -116,15 +118,19 @@ def _fingerprint(width: int, names: tuple[str, ...], instances: list[_Instance],
             fresh[instance.name] = result
         trace.append([value[out] for out in outs])
         held = {name: fresh[name] for name in held}
-    return hashlib.sha256(repr(trace).encode()).hexdigest()[:16]
+    return trace
 
 
 def draw(rng: random.Random, level: int) -> Design:
     width, num_parts = rng.choice((4, 5, 6, 7, 8, 10, 12, 16)), _SHAPES[level][0]
     names = ("a", "b", "c", "d")[: {2: rng.choice((2, 3)), 3: 3, 4: 3, 5: 4}[level]]
-    parts = _draw_parts(rng, width, num_parts)
-    instances = _draw_instances(rng, level, names, parts)
-    outs = (instances[-1].name, instances[-2].name) if level == 5 else (instances[-1].name,)
+    while True:
+        parts = _draw_parts(rng, width, num_parts)
+        instances = _draw_instances(rng, level, names, parts)
+        outs = (instances[-1].name, instances[-2].name) if level == 5 else (instances[-1].name,)
+        trace = _trace(width, names, instances, outs)
+        if all(_trace(width, names, instances, outs, ignored=name) != trace for name in names):
+            break  # every input matters
     is_clocked = level >= 4
     ports = inputs(**({"clk": 1, "rst": 1} if is_clocked else {}), **dict.fromkeys(names, width))
     ports += outputs(**dict.fromkeys(("y", "z")[: len(outs)], width))
@@ -146,7 +152,7 @@ def draw(rng: random.Random, level: int) -> Design:
             "width": width,
             "num_inputs": len(names),
             "is_clocked": int(is_clocked),
-            "behaviour": _fingerprint(width, names, instances, outs),
+            "behaviour": hashlib.sha256(repr(trace).encode()).hexdigest()[:16],
         },
         ports=ports,
         descriptions=_descriptions(width, parts, instances, outs),
