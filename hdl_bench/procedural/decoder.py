@@ -124,7 +124,7 @@ def _draw_map(rng: random.Random, level: int) -> Design:
             f"addr is {one} and the others are {zero}. Regions (hexadecimal, both ends included): "
             f"{'; '.join(named)}.{order}{writes} error is 1 when valid is 1 and no bit of sel is active, else 0. "
             f"When valid is 0, all bits of sel are {zero}.{extra}",
-            "Address map, hex, inclusive:\n"
+            "Address map (addr in hex, ends inclusive):\n"
             + "\n".join(f"  {entry}" for entry in named)
             + f"\nsel bits are active {'high' if one else 'low'}; all inactive when valid = 0. error = valid and "
             f"nothing selected.{order}{writes}{extra} No clock.",

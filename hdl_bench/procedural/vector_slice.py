@@ -112,6 +112,8 @@ def draw(rng: random.Random, level: int) -> Design:
     names = {1: ("a",), 2: ("a",), 3: ("a", "b"), 4: ("a", "b"), 5: ("a", "b", "c")}[level]
     sources = inputs(**{name: rng.choice(_WIDTHS) for name in names})
     pieces = _draw_pieces(rng, level, sources)
+    while {piece.source for piece in pieces if piece.source} != set(names):  # every input is used
+        pieces = _draw_pieces(rng, level, sources)
     bits = [bit for piece in pieces for bit in _bits(piece)]
     widths = {port.name: port.width for port in sources}
     texts = [_verilog(piece, widths) for piece in pieces]
