@@ -203,8 +203,8 @@ def _from_bcd(num_digits: int, constant: int, factor: int, invalid: str) -> Desi
             f"The input bcd holds a number of {num_digits} decimal digits, four bits each, with the units in the "
             f"lowest four bits. If every digit is at most 9, y is {value}, in binary, and invalid is 0. Otherwise "
             f"y is {words} and invalid is 1. Combinational.",
-            f"Convert bcd from BCD to binary, {num_digits} digits, units lowest. invalid = some digit > 9. y = invalid ? {words} : "
-            f"{value} (unsigned binary). No clock.",
+            f"Convert bcd from BCD to binary, {num_digits} digits, units lowest. invalid = some digit > 9. y = invalid "
+            f"? {words} : {value} (unsigned binary). No clock.",
             "Decode packed decimal: each group of four bits of bcd is one digit, the most significant digit in "
             "the most significant bits. A digit of 10 to 15 makes the whole input bad; then invalid is 1 and y is "
             f"{words}. For a good input invalid is 0 and y, as an unsigned binary value, is {value}. Nothing is "

@@ -200,9 +200,9 @@ def _draw_fields(rng: random.Random) -> Design:
             f"first. Equal records: first is {tie}. y is the record that goes first. Combinational.",
             f"Sort key, from the most to the least important part: {'; '.join(rules)}. first = 1 when a precedes "
             f"b; when all parts are equal, first = {tie}. y = first ? a : b. No clock.",
-            f"The inputs a and b each pack three fields. The decisive field is {rules[0]}. Only where it does not decide look at "
-            f"{rules[1]}, and only then at {rules[2]}. The record that goes first appears on y; first is 1 if it "
-            f"is a. When the two are identical, {winner} counts as the first one. Nothing is stored.",
+            f"The inputs a and b each pack three fields. The decisive field is {rules[0]}. Only where it does not "
+            f"decide look at {rules[1]}, and only then at {rules[2]}. The record that goes first appears on y; first "
+            f"is 1 if it is a. When the two are identical, {winner} counts as the first one. Nothing is stored.",
         ),
         golden=module(ports, golden),
         protocol=Protocol(),

@@ -177,8 +177,8 @@ def _draw_packed(rng: random.Random) -> Design:
             f"the word with number (sel + {offset}) modulo {num_words}, and z is the word with number (sel + "
             f"{offset + neighbour}) modulo {num_words}. Otherwise valid is 0 and both y and z are {default} "
             "(decimal). It is combinational.",
-            f"Combinational dual word selector. The input words packs {width}-bit words, {num_words} of them, numbered from the "
-            f"{ends[1]} of the vector. valid = (sel < {num_words}). When valid: y = word[(sel + {offset}) mod "
+            f"Combinational dual word selector. The input words packs {width}-bit words, {num_words} of them, numbered "
+            f"from the {ends[1]} of the vector. valid = (sel < {num_words}). When valid: y = word[(sel + {offset}) mod "
             f"{num_words}], z = word[(sel + {offset + neighbour}) mod {num_words}]; the sums are taken without "
             f"overflow. When not valid: y = z = {default}.",
             f"Think of words as a ring of {num_words} {width}-bit entries, where entry 0 sits at the {ends[0]} "
