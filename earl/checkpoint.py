@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
 
-from earl.policy import PromptEncoder, save_policy
+from earl.policy import Policy
 from toolchain.errors import InfrastructureError, UsageError
 
 _NAME = re.compile(r"step_(\d{6})")
@@ -48,10 +47,9 @@ def _all(root: Path) -> list[Checkpoint]:
 def save(
     root: Path,
     step: int,
-    *,
-    model: PreTrainedModel,
-    encoder: PromptEncoder,
+    policy: Policy,
     optimizer: torch.optim.Optimizer,
+    *,
     keep: int,
 ) -> Checkpoint:
     """Write the checkpoint of a finished step and remove all but the newest `keep`.
@@ -64,7 +62,7 @@ def save(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_policy(model, encoder, partial)
+        policy.save(partial)
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
         (partial / "trainer.json").write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
         for file in partial.iterdir():

@@ -21,7 +21,8 @@ def write_completions(path: Path, step: int, result: StepResult) -> None:
             if id(rollout) in trained:
                 start, stop = starts[number], starts[number + 1]
                 number += 1
-                assert result.batch is not None and result.gate_N is not None
+                assert result.batch is not None
+                assert result.gate_N is not None
                 row["token_ids"] = list(rollout.completion.token_ids)
                 row["entropies"] = [round(value, 4) for value in rollout.completion.entropies]
                 row["classes"] = [CLASSES[index] for index in result.batch.token_classes[start:stop].tolist()]

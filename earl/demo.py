@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from earl.config import Config
 from earl.data import evaluation_problems, training_problems, warm_start_problems
 from earl.evaluate import Evaluation, paired_gain
-from earl.jobs import run_eval, run_sft, run_train
+from earl.jobs import Session, run_eval, run_sft, run_train
 from earl.report import write_report
 from earl.run_folder import RunFolder, package_versions
 from earl.tables import evaluation_table
@@ -19,38 +17,38 @@ from verifiers.farm import Farm
 from verifiers.versions import tool_versions
 
 
-def run_demo(config: Config, run: RunFolder, farm: Farm, console: Console, *, should_stop: Callable[[], bool]) -> bool:
+def run_demo(config: Config, run: RunFolder, farm: Farm, session: Session) -> bool:
     """Run all phases in `run`; the warm start's own files lie in `<run>/sft`. False when stopped early."""
     wall_s: dict[str, float] = {}
     examples, problems, heldout = warm_start_problems(config), training_problems(config), evaluation_problems(config)
 
     def timed(phase: str, job: Callable[[], Any]) -> Any:
         started = time.monotonic()
-        console.print(f"[bold]{phase}[/bold]")
+        session.console.print(f"[bold]{phase}[/bold]")
         result = job()
         wall_s[phase] = round(time.monotonic() - started, 2)
         return result
 
     warm_run = RunFolder(run.path / "sft")
     warm_run.path.mkdir()
-    warm = timed("warm start", lambda: run_sft(config, warm_run, examples, console, should_stop=should_stop))
-    if warm is None or should_stop():
+    warm = timed("warm start", lambda: run_sft(config, warm_run, examples, session))
+    if warm is None or session.should_stop():
         return False
     config = with_model(config, warm)
-    before = timed("evaluate before", lambda: run_eval(config, heldout, farm, console))
+    before = timed("evaluate before", lambda: run_eval(config, heldout, farm, session))
     run.write_json("eval_before.json", [dataclasses.asdict(score) for score in before.scores])
-    if should_stop():
+    if session.should_stop():
         return False
-    trained = timed("train", lambda: run_train(config, run, problems, farm, console, should_stop=should_stop))
-    if trained is None or should_stop():
+    trained = timed("train", lambda: run_train(config, run, problems, farm, session))
+    if trained is None or session.should_stop():
         return False
-    after = timed("evaluate after", lambda: run_eval(with_model(config, trained), heldout, farm, console))
+    after = timed("evaluate after", lambda: run_eval(with_model(config, trained), heldout, farm, session))
     run.write_json("eval_after.json", [dataclasses.asdict(score) for score in after.scores])
     run.write_json("summary.json", summarise(before, after, wall_s, config))
     timed("report", lambda: write_report(run.path))
-    console.print(evaluation_table([("warm start", before), ("after RL", after)]))
+    session.console.print(evaluation_table([("warm start", before), ("after RL", after)]))
     gain, (low, high) = paired_gain(before, after)
-    console.print(
+    session.console.print(
         f"sampled pass@1 changed by {gain * 100:+.1f} points (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
         f" in {sum(wall_s.values()) / 60:.1f} minutes; report: {run.path / 'report.html'}"
     )

@@ -1,7 +1,7 @@
 """From packed groups to hidden states and log-probs: the training pass.
 
-A group is laid out as its prompt once, followed by its responses side by side: each response sees the prompt and itself,
-at the positions it had when it was sampled. The head runs only on the rows that somebody asks for.
+A group is laid out as its prompt once, followed by its responses side by side: each response sees the prompt and
+itself, at the positions it had when it was sampled. The head runs only on the rows that somebody asks for.
 Shapes: _S positions of a laid-out group, _R rows asked for, _H hidden.
 """
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+_PLAIN_EVERY_S = 5.0
+
 
 class MetricsLog:
     """Append-only JSON lines, one a step. On resume the lines after the checkpoint's step are cut off."""
@@ -40,8 +42,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 class ProgressLine:
     """One live line on a terminal (with the time left), or plain lines where nobody can watch it move."""
 
-    def __init__(self, console: Console, title: str, total: int, *, done: int = 0) -> None:
-        self._console, self._title, self._total = console, title, total
+    def __init__(self, console: Console, title: str) -> None:
+        self._console, self._title = console, title
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
@@ -51,9 +53,9 @@ class ProgressLine:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task(title, total=total, completed=done, text="")
-        self._done, self._first, self._started = done, done, time.monotonic()
-        self._printed = self._started
+        self._task = self._progress.add_task(title, total=None, text="")
+        self._started = self._printed = time.monotonic()
+        self._first: int | None = None
 
     def __enter__(self) -> "ProgressLine":
         self._progress.start()
@@ -62,19 +64,15 @@ class ProgressLine:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def set_total(self, total: int) -> None:
-        """Correct the number of steps once it is known."""
-        self._total = total
-        self._progress.update(self._task, total=total)
-
-    def update(self, done: int, text: str, *, every_s: float = 0.0) -> None:
-        """Show progress. Off a terminal a line is printed, but no more often than `every_s`."""
-        self._done = done
-        self._progress.update(self._task, completed=done, text=text)
+    def update(self, done: int, total: int, text: str) -> None:
+        """Show that `done` of `total` steps are done. Off a terminal lines come at most every `_PLAIN_EVERY_S`."""
         now = time.monotonic()
-        if self._console.is_terminal or (now - self._printed < every_s and done < self._total):
+        if self._first is None:
+            self._first = done - 1  # a resumed run starts late
+        self._progress.update(self._task, completed=done, total=total, text=text)
+        if self._console.is_terminal or (now - self._printed < _PLAIN_EVERY_S and done < total):
             return
         self._printed = now
-        pace = (now - self._started) / max(done - self._first, 1)
-        left = f"{pace * (self._total - done):.0f} s left" if done < self._total else "done"
-        self._console.print(f"{self._title} {done}/{self._total}  {text}  {left}", highlight=False, soft_wrap=True)
+        pace_s = (now - self._started) / (done - self._first)
+        left = f"{pace_s * (total - done):.0f} s left" if done < total else "done"
+        self._console.print(f"{self._title} {done}/{total}  {text}  {left}", highlight=False, soft_wrap=True)

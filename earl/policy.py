@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from earl.config import PromptConfig
 from earl.model_source import check_model_folder, resolve_model
 from toolchain.errors import UsageError
 
@@ -46,22 +47,41 @@ class PromptEncoder:
         return int(self.tokenizer.eos_token_id)
 
 
-def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A causal language model in evaluation mode (no dropout), fp32 masters by default.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """A causal language model and how it is spoken to."""
+
+    model: PreTrainedModel
+    encoder: PromptEncoder
+
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer in Hugging Face layout."""
+        self.model.save_pretrained(str(folder))
+        self.encoder.tokenizer.save_pretrained(str(folder))
+        check_model_folder(folder)
+
+
+def load_policy(path: str, prompt: PromptConfig) -> Policy:
+    """Model and tokenizer of a folder, a hub name or an alias.
 
     Raises:
-        UsageError: no such model, no weights, or not a causal language model.
+        UsageError: no such model, no weights, not a causal language model, or a tokenizer that does not serve.
     """
+    return Policy(model=load_model(path), encoder=load_encoder(path, prompt))
+
+
+def load_model(path: str) -> PreTrainedModel:
+    """The model in evaluation mode (no dropout), weights in fp32. UsageError as for `load_policy`."""
     source = resolve_model(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {str(error).splitlines()[0]}") from error
     return model.eval()
 
 
-def load_encoder(path: str, *, template: str, max_tokens: int) -> PromptEncoder:
-    """The tokenizer of a model folder as a PromptEncoder. UsageError if it has none, or no stop token or template."""
+def load_encoder(path: str, prompt: PromptConfig) -> PromptEncoder:
+    """The tokenizer as a PromptEncoder. UsageError if there is none, or no stop token or no template that is needed."""
     source = resolve_model(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -69,13 +89,6 @@ def load_encoder(path: str, *, template: str, max_tokens: int) -> PromptEncoder:
         raise UsageError(f"cannot load a tokenizer from {path}: {str(error).splitlines()[0]}") from error
     if tokenizer.eos_token_id is None:
         raise UsageError(f"the tokenizer of {path} has no eos token, so no completion could end; set one and save it")
-    if template == "chat" and not tokenizer.chat_template:
+    if prompt.template == "chat" and not tokenizer.chat_template:
         raise UsageError(f'the tokenizer of {path} has no chat template; set prompt.template = "plain"')
-    return PromptEncoder(tokenizer=tokenizer, template=template, max_tokens=max_tokens)
-
-
-def save_policy(model: PreTrainedModel, encoder: PromptEncoder, folder: Path) -> None:
-    """Write model and tokenizer in Hugging Face layout."""
-    model.save_pretrained(str(folder))
-    encoder.tokenizer.save_pretrained(str(folder))
-    check_model_folder(folder)
+    return PromptEncoder(tokenizer=tokenizer, template=prompt.template, max_tokens=prompt.max_tokens)

@@ -13,7 +13,7 @@ _RAN = (Outcome.MISMATCH, Outcome.TIMEOUT, Outcome.RESOURCE_LIMIT)
 
 
 def output_score(output: OutputScore) -> float:
-    """s = max(0, (m - c) / (1 - c)): matched fraction m beyond the best constant's c. Where c = 1: 1 if m = 1 else 0."""
+    """s = max(0, (m - c) / (1 - c)): matched fraction m beyond the best constant's c. At c = 1: 1 if m = 1, else 0."""
     matched, constant = output.matched_fraction, output.constant_fraction
     if constant >= 1.0:
         return 1.0 if matched >= 1.0 else 0.0

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from earl import checkpoint
 from earl.config import Config
 from earl.engine import DTYPES
 from earl.forward import Layout, Sequences, lay_out, token_stats
+from earl.hooks import Hooks
 from earl.metrics import MetricsLog
-from earl.policy import PromptEncoder
+from earl.policy import Policy, PromptEncoder
 from verifiers.types import Problem
 
+_QUIET = Hooks()
 _BUCKET = 8  # batches whose examples are sorted by length together: little padding, order still shuffled
 
 
@@ -30,34 +31,33 @@ class SftResult:
 
 
 def sft(
-    model: PreTrainedModel,
-    encoder: PromptEncoder,
+    policy: Policy,
     problems: list[Problem],
     config: Config,
-    *,
     folder: Path,
-    first_step: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[int, int, dict[str, float]], None] = lambda step, total, metrics: None,
+    *,
+    resumed: checkpoint.Checkpoint | None = None,
+    hooks: Hooks = _QUIET,
 ) -> SftResult:
     """Train on the goldens of `problems`; stops early, at a step's end, when asked. The caller saves the policy.
 
-    A stopped run leaves a checkpoint in `folder`; with `first_step` the optimiser's state is read back from there.
+    A stopped run leaves a checkpoint under `folder`; `resumed` is that checkpoint, whose weights `policy` holds.
     """
-    examples = [_example(encoder, problem) for problem in problems]
-    batches = plan_batches([e.token_ids_S.numel() for e in examples], config)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=config.sft.weight_decay, fused=True)
-    if first_step:
-        checkpoint.load_optimizer(checkpoint.latest(folder / "checkpoints"), optimizer)
-    log = MetricsLog(folder / "metrics.jsonl", last_step=first_step)
+    examples = [_example(policy.encoder, problem) for problem in problems]
+    batches = plan_batches([example.token_ids_S.numel() for example in examples], config)
+    optimizer = torch.optim.AdamW(policy.model.parameters(), weight_decay=config.sft.weight_decay, fused=True)
+    if resumed:
+        checkpoint.load_optimizer(resumed, optimizer)
+    step = resumed.step if resumed else 0
+    log = MetricsLog(folder / "metrics.jsonl", last_step=step)
     metrics = {"loss": float("nan")}
-    step = first_step
-    for step, indices in enumerate(batches[first_step:], start=first_step + 1):
-        metrics = _step(model, optimizer, [examples[index] for index in indices], config, step, len(batches))
+    for indices in batches[step:]:
+        step += 1
+        metrics = _step(policy.model, optimizer, [examples[index] for index in indices], config, step, len(batches))
         log.write(step, metrics)
-        on_step(step, len(batches), metrics)
-        if should_stop() and step < len(batches):
-            checkpoint.save(folder / "checkpoints", step, model=model, encoder=encoder, optimizer=optimizer, keep=1)
+        hooks.on_step(step, len(batches), metrics)
+        if hooks.should_stop() and step < len(batches):
+            checkpoint.save(folder / "checkpoints", step, policy, optimizer, keep=1)
             break
     log.close()
     return SftResult(num_steps=step, num_planned=len(batches), loss=metrics["loss"])

@@ -5,6 +5,7 @@ pass, the gate, the loss.
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from earl.forward import Layout, Sequences, lay_out, micro_batches, token_stats
 from earl.gate import make_gate
 from earl.loss.kl import k1
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
-from earl.policy import PromptEncoder
+from earl.policy import Policy
 from earl.step_metrics import UpdateMetrics, gate_metrics, perf_metrics, rollout_metrics
 from earl.types import Rollout, RolloutGroup, TokenBatch
 from hdl_bench.types import Completion, GenerationEngine, Sampling
@@ -43,10 +44,9 @@ class Learner:
     """What a step works with."""
 
     config: Config
-    model: PreTrainedModel
+    policy: Policy
     reference: PreTrainedModel | None  # None: no KL term
     optimizer: torch.optim.Optimizer
-    encoder: PromptEncoder
     engine: GenerationEngine
     judge: Callable[[list[Problem], list[list[Completion]], int], list[list[Rollout]]]
     should_stop: Callable[[], bool]
@@ -87,7 +87,7 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
     batch, gate_N = None, None
     if groups:
         layouts = [_layout_of(group) for group in groups]
-        batch = pack(groups, learner.encoder)
+        batch = pack(groups, learner.policy.encoder)
         batch = dataclasses.replace(batch, reference_logprobs=_reference_logprobs(learner, layouts))
         batch = dataclasses.replace(batch, advantages=spread(_advantages(groups, batch, config), batch))
         gate_N, update_metrics = _update(learner, batch, layouts, step)
@@ -154,15 +154,15 @@ def _update(
     gate_N = torch.zeros_like(batch.token_ids, dtype=torch.bool)
     num_updates = min(config.train.num_minibatches, len(layouts))
     bounds = [len(layouts) * number // num_updates for number in range(num_updates + 1)]
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         part, tokens = slice_groups(batch, start, stop)
         judged = part
         if config.gate.entropy_source == "current":
-            _, entropies = _sampling_stats(learner, learner.model, layouts[start:stop])
+            _, entropies = _sampling_stats(learner, learner.policy.model, layouts[start:stop])
             judged = dataclasses.replace(part, entropies=entropies)
         gate_N[tokens] = gate_of(judged)
         _accumulate_gradients(learner, part, gate_N[tokens], layouts[start:stop], metrics)
-        metrics.grad_norm(torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _max_norm(config)))
+        metrics.grad_norm(torch.nn.utils.clip_grad_norm_(learner.policy.model.parameters(), _max_norm(config)))
         learner.optimizer.step()
         learner.optimizer.zero_grad(set_to_none=True)
     return gate_N, metrics.values() | {"learning_rate": learning_rate}
@@ -198,7 +198,7 @@ def _accumulate_gradients(
         tokens = torch.cat([torch.arange(starts[i], starts[i] + sizes[i]) for i in indices])
         rows = needed_N[tokens].nonzero().squeeze(1)
         stats = token_stats(
-            learner.model,
+            learner.policy.model,
             [layouts[index] for index in indices],
             temperature=config.sampling.temperature,
             dtype=DTYPES[config.model.dtype],

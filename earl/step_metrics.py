@@ -1,5 +1,6 @@
 """The numbers of a step. Names follow TRL where it has one; ours come after a slash."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -49,7 +50,7 @@ def gate_metrics(batch: TokenBatch, gate_N: torch.Tensor) -> dict[str, float]:
 
 def perf_metrics(clock: list[float], rollouts: list[list[Rollout]], batch: TokenBatch | None) -> dict[str, float]:
     """Seconds and rates. `clock`: start, sampled, judged, updated."""
-    sample_s, judge_s, train_s = (later - earlier for earlier, later in zip(clock[:-1], clock[1:], strict=True))
+    sample_s, judge_s, train_s = (later - earlier for earlier, later in itertools.pairwise(clock))
     num_sampled = sum(len(rollout.completion.token_ids) for group in rollouts for rollout in group)
     return {
         "perf/sample_s": sample_s,

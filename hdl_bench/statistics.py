@@ -17,7 +17,7 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
         ValueError: k > n, or counts that make no sense.
     """
     if not 0 <= num_passed <= num_samples or not 1 <= k <= num_samples:
-        raise ValueError(f"pass@{k} needs 0 <= passed <= n and 1 <= k <= n; got {num_passed} passed of n = {num_samples}")
+        raise ValueError(f"pass@{k} needs 0 <= passed <= n, 1 <= k <= n; got {num_passed} passed of n = {num_samples}")
     if num_samples - num_passed < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / i for i in range(num_samples - num_passed + 1, num_samples + 1))

@@ -13,6 +13,7 @@ def command(config: Path, overrides: tuple[str, ...]) -> None:
     """Warm start, evaluate, train, evaluate, report; prints the run folder, which holds summary.json."""
     from earl.config import load_config
     from earl.demo import run_demo
+    from earl.jobs import Session
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
@@ -20,7 +21,7 @@ def command(config: Path, overrides: tuple[str, ...]) -> None:
     set_up_torch(settings.run.num_threads)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.create(settings, default_name="demo")
-        is_whole = run_demo(settings, run, farm, console, should_stop=lambda: stop.is_set)
+        is_whole = run_demo(settings, run, farm, Session(console=console, should_stop=lambda: stop.is_set))
     if not is_whole:
         console.print(f"stopped before the end; what is finished lies in {run.path}")
         raise click.exceptions.Exit(1)

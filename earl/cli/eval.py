@@ -10,15 +10,13 @@ from earl.cli.common import config_arguments, console, json_option, open_farm, p
 
 @click.command()
 @config_arguments
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Also write the scores of every problem to this JSON file."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Also write all scores to this JSON file.")
 @json_option
 def command(config: Path, overrides: tuple[str, ...], out: Path | None, is_json: bool) -> None:
     """Measure the policy of CONFIG on its held-out problems (pass another policy as model.path=FOLDER)."""
     from earl.config import load_config
     from earl.data import evaluation_problems
-    from earl.jobs import run_eval
+    from earl.jobs import Session, run_eval
     from earl.run_folder import package_versions, write_atomically
     from earl.tables import evaluation_table
 
@@ -26,7 +24,7 @@ def command(config: Path, overrides: tuple[str, ...], out: Path | None, is_json:
     set_up_torch(settings.run.num_threads)
     problems = evaluation_problems(settings)
     with open_farm(settings) as farm:
-        evaluation = run_eval(settings, problems, farm, console)
+        evaluation = run_eval(settings, problems, farm, Session(console=console, should_stop=lambda: False))
     document = {
         "model": settings.model.path,
         "results": evaluation.summary(),

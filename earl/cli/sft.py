@@ -14,7 +14,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     """Warm-start the policy of CONFIG; writes a run folder with the policy in Hugging Face layout."""
     from earl.config import load_config
     from earl.data import warm_start_problems
-    from earl.jobs import run_sft
+    from earl.jobs import Session, run_sft
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
@@ -23,9 +23,8 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     problems = warm_start_problems(settings)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:
-        policy = run_sft(
-            settings, run, problems, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set
-        )
+        session = Session(console=console, should_stop=lambda: stop.is_set)
+        policy = run_sft(settings, run, problems, session, is_resumed=resume is not None)
     if policy is None:
         console.print(f"stopped; continue with: earl sft {config} --resume {run.path}")
         raise click.exceptions.Exit(1)

@@ -17,7 +17,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     """
     from earl.config import load_config
     from earl.data import training_problems
-    from earl.jobs import run_train
+    from earl.jobs import Session, run_train
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
@@ -26,9 +26,8 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     problems = training_problems(settings)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="train")
-        policy = run_train(
-            settings, run, problems, farm, console, is_resumed=resume is not None, should_stop=lambda: stop.is_set
-        )
+        session = Session(console=console, should_stop=lambda: stop.is_set)
+        policy = run_train(settings, run, problems, farm, session, is_resumed=resume is not None)
     if policy is None:
         console.print(f"stopped; continue with: earl train {config} --resume {run.path}")
         raise click.exceptions.Exit(1)

@@ -6,11 +6,10 @@ is allocated once, projections are fused, and rows that have finished are droppe
 
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel
 
 from earl.engine.llama import LlamaWeights, PromptCache, mlp, prefill, rms_norm, rotate
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
-from earl.policy import PromptEncoder
+from earl.policy import Policy
 from hdl_bench.types import Completion, Sampling
 
 _COMPACT_BELOW = 0.9  # finished rows are dropped once fewer than this share of the rows is still alive
@@ -21,9 +20,9 @@ class DecodeEngine:
 
     name = "decode"
 
-    def __init__(self, model: PreTrainedModel, encoder: PromptEncoder, *, dtype: torch.dtype, max_rows: int) -> None:
-        self._encoder, self._max_rows, self._policy_version = encoder, max_rows, 0
-        self._weights = LlamaWeights(model, dtype)
+    def __init__(self, policy: Policy, *, dtype: torch.dtype, max_rows: int) -> None:
+        self._encoder, self._max_rows, self._policy_version = policy.encoder, max_rows, 0
+        self._weights = LlamaWeights(policy.model, dtype)
 
     def update_weights(self, policy_version: int) -> None:
         self._policy_version = policy_version
@@ -77,7 +76,7 @@ class _Rows:
             self._hidden = self._advance(token_ids, step)
 
     def _lay_out_groups(self) -> None:
-        """Place each row in a (group, slot) rectangle, so that a group's rows meet their prompt's keys in one product."""
+        """Place each row in a (group, slot) rectangle: a group's rows meet their prompt's keys in one product."""
         counts = torch.bincount(self._group_R, minlength=self._prompts.bias_PL.shape[0])
         starts = counts.cumsum(0) - counts
         slot_R = torch.arange(self._group_R.numel(), device=self._group_R.device) - starts[self._group_R]
@@ -117,7 +116,7 @@ class _Rows:
     def _attend(self, query: torch.Tensor, number: int, num_steps: int) -> torch.Tensor:
         """Attention of each row over its prompt (shared) and its own response. query: (R, heads_kv, share, D)."""
         prompts: PromptCache = self._prompts
-        num_rows, heads_kv, share, dim = query.shape
+        _, heads_kv, share, dim = query.shape
         num_prompts, longest = prompts.bias_PL.shape
         scale = dim**-0.5
         cells = num_prompts * self._num_slots

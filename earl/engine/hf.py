@@ -4,10 +4,10 @@ One batch is left-padded; a row that has finished goes on unread until the batch
 """
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
-from earl.policy import PromptEncoder
+from earl.policy import Policy
 from hdl_bench.types import Completion, Sampling
 
 
@@ -16,8 +16,9 @@ class HfEngine:
 
     name = "hf"
 
-    def __init__(self, model: PreTrainedModel, encoder: PromptEncoder, *, dtype: torch.dtype, max_rows: int) -> None:
-        self._model, self._encoder, self._dtype, self._max_rows = model, encoder, dtype, max_rows
+    def __init__(self, policy: Policy, *, dtype: torch.dtype, max_rows: int) -> None:
+        self._model, self._encoder = policy.model, policy.encoder
+        self._dtype, self._max_rows = dtype, max_rows
         self._policy_version = 0
 
     def update_weights(self, policy_version: int) -> None:

@@ -4,10 +4,12 @@ import pytest
 import torch
 from transformers import GPT2Config
 
+from earl.config import SamplingConfig
 from earl.engine import make_engine
 from earl.engine.llama import unsupported_reason
 from earl.engine.sampling import chunk_prompts
 from earl.forward import Sequences, lay_out, token_stats
+from earl.policy import Policy
 from hdl_bench.types import Sampling
 from toolchain.errors import UsageError
 
@@ -15,7 +17,8 @@ PROMPTS = ["assign y = a", "module TopModule ( input clk, input [7:0] a", "if (r
 
 
 def _engine(name, model, encoder, max_rows=64):
-    return make_engine(name, model, encoder, dtype="float32", max_rows=max_rows)
+    sampling = SamplingConfig(engine=name, max_rows=max_rows)
+    return make_engine(Policy(model=model, encoder=encoder), sampling, dtype="float32")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])

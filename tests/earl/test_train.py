@@ -9,6 +9,7 @@ from fake_farm import FakeFarm
 from safetensors.torch import load_file
 
 from earl.config import config_from_dict
+from earl.hooks import Hooks
 from earl.run_folder import RunFolder
 from earl.train import train
 from toolchain.errors import UsageError
@@ -83,8 +84,7 @@ def test_an_interrupted_and_resumed_run_ends_as_an_unbroken_one(tiny_policy, tmp
         run,
         PROBLEMS,
         FakeFarm(_by_checksum),
-        should_stop=should_stop,
-        on_step=lambda step, m: done.append(step),
+        hooks=Hooks(should_stop=should_stop, on_step=lambda step, num_steps, metrics: done.append(step)),
     )
     assert first.num_steps < 4
     resumed = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
@@ -102,13 +102,13 @@ def test_lines_after_the_last_checkpoint_are_replayed_not_repeated(tiny_policy, 
     class Killed(Exception):
         pass
 
-    def kill(step, metrics):
+    def kill(step, num_steps, metrics):
         if step == 3:
             raise Killed
 
     farm = FakeFarm(_by_checksum)
     with pytest.raises(Killed):
-        train(config, run, PROBLEMS, farm, on_step=kill)
+        train(config, run, PROBLEMS, farm, hooks=Hooks(on_step=kill))
     assert farm.num_submitted == 3 * 8
     again = FakeFarm(_by_checksum)
     train(config, run, PROBLEMS, again, is_resumed=True)
