@@ -122,9 +122,10 @@ def _round_words(size: int, step: int, weights: list[int] | None, has_enable: bo
         f"bit of req is 1, grant becomes zero and last keeps its value.{turns}{idle}",
         f"Otherwise, each {edge}: round robin over req, search {way}, last itself at the end. Hit i: grant <= 1 << i, "
         f"last <= i. No request: grant <= 0, last holds.{turns}{idle}",
-        f"{size} clients take turns. last remembers who was served most recently, and each {edge} serves the first "
-        f"client that asks, looking {way} and, if nobody else asks, at last again. Serving client i "
-        f"makes grant one-hot at bit i and last = i; without requests grant is zero and last stays.{turns}{idle}",
+        f"{size} clients ask with the bits of req and take turns. last remembers who was served most recently, and "
+        f"each {edge} serves the first client that asks, looking {way} and, if nobody else asks, at last again. "
+        f"Serving client i makes grant one-hot at bit i and last = i; without requests grant is zero and "
+        f"last stays.{turns}{idle}",
     )
 
 

@@ -191,7 +191,7 @@ def _draw_stretch(rng: random.Random) -> Design:
 def _draw_count(rng: random.Random) -> Design:
     """Counts edges, deaf for some cycles after each counted one; wraps or saturates; has a clear."""
     clocking, kind = draw_clocking(rng, has_both_edges=True), rng.choice(sorted(_EDGES))
-    deaf, width = rng.randint(2, 15), rng.randint(2, 4)
+    deaf, width = rng.randint(2, 6), rng.randint(2, 3)
     is_saturating, winner = rng.random() < 0.5, rng.choice(("edge", "clear"))
     top = (1 << width) - 1
     hit, words = _EDGES[kind][0].format(now="d", old="prev"), _EDGES[kind][1]
@@ -243,7 +243,7 @@ def _draw_count(rng: random.Random) -> Design:
             ),
         ),
         golden=module(ports, body, registers=("count",)),
-        protocol=clocking.protocol(min_cycles=(deaf + 2) * top * 2, rare_high=("clear",)),
+        protocol=clocking.protocol(min_cycles=(deaf + 4) * top * 20, rare_high=("clear",)),
     )
 
 
@@ -252,7 +252,7 @@ def _num_distinct() -> int:
     num_mixed = sum((1 << width) - 2 for width in _WIDTHS[3:]) * NUM_CLOCKINGS * 2
     num_capture = len(_WIDTHS) * NUM_CLOCKINGS * 3 * 2 * 2
     num_stretch = NUM_CLOCKINGS * 3 * 4 * 11 * 2
-    num_count = NUM_CLOCKINGS * 3 * 14 * 3 * 2 * 2
+    num_count = NUM_CLOCKINGS * 3 * 5 * 2 * 2 * 2
     return num_pulse + num_mixed + num_capture + num_stretch + num_count
 
 

@@ -94,7 +94,8 @@ def _one_hot(ports: tuple[Port, ...], following: list[list[int]], outs: list[lis
         f"the present x.\n\n  i | x=0: next, z | x=1: next, z\n{table}",
         f"One-hot next-state and output logic, no clock: {arrows}. If several bits of state are 1, next_state and z "
         "are the bitwise OR of what each would give alone; if none is, all are 0.",
-        "Write the logic, without flip-flops, of a state machine whose state i is stored as bit i of a one-hot vector. "
+        "Write the logic, without flip-flops, of a state machine whose state i is stored as bit i of a one-hot vector: "
+        "state holds the present one, next_state gets the one to come. "
         f"{story} Should the vector hold several ones, every one of them acts on its own and the results are ORed "
         "together; an all-zero vector gives zeros.",
     )

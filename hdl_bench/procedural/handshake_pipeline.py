@@ -107,10 +107,10 @@ def _draw_stages(rng: random.Random) -> Design:
         descriptions=clocking.describe(
             "y, out_valid and the registers of every stage to 0",
             (
-                f"The module is a pipeline of {depth} stages with a register after each; a value moves on by one stage "
-                f"at every other {edge}, also when it is not valid. {told[0].upper() + told[1:]}. Arithmetic is modulo "
-                f"{1 << width}. y is the register after the last stage, and out_valid is in_valid delayed by the same "
-                f"{depth} registers.{idle}",
+                f"The module is a pipeline of {depth} stages with a register after each; d enters stage 1, and a value "
+                f"moves on by one stage at every other {edge}, also when it is not valid. "
+                f"{told[0].upper() + told[1:]}. Arithmetic is modulo {1 << width}. y is the register after the last "
+                f"stage, and out_valid is in_valid delayed by the same {depth} registers.{idle}",
                 f"Otherwise, per {edge}, a {depth}-stage register pipeline on d (mod {1 << width}): {told}. Result y; "
                 f"in_valid runs along unchanged and comes out as out_valid.{idle}",
                 f"d enters a pipeline and leaves it as y, {depth} {edge.replace('edge', 'edges')} later, counting the "
