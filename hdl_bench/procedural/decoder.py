@@ -80,22 +80,7 @@ def _draw_map(rng: random.Random, level: int) -> Design:
     ports = inputs(**({"write": 1} if has_write else {}), valid=1, addr=size) + outputs(sel=num_regions, error=1)
     ports += outputs(offset=size) if level == 5 else ()
     registers = ("sel", "error", "offset") if level == 5 else ("sel", "error")
-    body = ["always @(*) begin", f"  sel = {literal(num_regions, -zero, 'b')};", "  error = valid;"]
-    body += [f"  offset = {literal(size, 0)};"] if level == 5 else []
-    body.append("  if (valid) begin")
-    for place, ((first, last), is_fixed) in enumerate(zip(regions, read_only, strict=True)):
-        tests = [f"addr >= {literal(size, first, 'h')}"] if first else []
-        tests += [f"addr <= {literal(size, last, 'h')}"] if last < (1 << size) - 1 else []
-        body.append(f"    {'else ' * (place > 0)}if ({' && '.join(tests)}) begin")
-        body += [
-            f"      sel[{place}] = {'write' if one == 0 else '!write'};"
-            if is_fixed
-            else f"      sel[{place}] = 1'b{one};"
-        ]
-        body.append(f"      error = {'write' if is_fixed else '1' + chr(39) + 'b0'};")
-        body += [f"      offset = addr - {literal(size, first, 'h')};"] if level == 5 else []
-        body.append("    end")
-    body += ["  end", "end"]
+    body = _map_body(size, regions, read_only, one, has_offset=level == 5)
     digits = (size + 3) // 4
     spans = [f"{first:0{digits}x} to {last:0{digits}x}" for first, last in regions]
     named = [
@@ -136,6 +121,25 @@ def _draw_map(rng: random.Random, level: int) -> Design:
         golden=module(ports, "\n".join(body), registers=registers),
         protocol=Protocol(rare_low=("valid",)),
     )
+
+
+def _map_body(
+    size: int, regions: list[tuple[int, int]], read_only: list[bool], one: int, *, has_offset: bool
+) -> list[str]:
+    """The golden of an address map; `one` is the level of an active select line."""
+    idle = literal(len(regions), one - 1, "b")  # all zeros, or all ones when active is 0
+    body = ["always @(*) begin", f"  sel = {idle};", "  error = valid;"]
+    body += [f"  offset = {literal(size, 0)};"] if has_offset else []
+    body.append("  if (valid) begin")
+    for place, ((first, last), is_fixed) in enumerate(zip(regions, read_only, strict=True)):
+        tests = [f"addr >= {literal(size, first, 'h')}"] if first else []
+        tests += [f"addr <= {literal(size, last, 'h')}"] if last < (1 << size) - 1 else []
+        select, error = ("!write" if one else "write", "write") if is_fixed else (f"1'b{one}", "1'b0")
+        body.append(f"    {'else ' * (place > 0)}if ({' && '.join(tests)}) begin")
+        body += [f"      sel[{place}] = {select};", f"      error = {error};"]
+        body += [f"      offset = addr - {literal(size, first, 'h')};"] if has_offset else []
+        body.append("    end")
+    return [*body, "  end", "end"]
 
 
 def _draw_regions(rng: random.Random, size: int, num_regions: int, *, can_overlap: bool) -> list[tuple[int, int]]:

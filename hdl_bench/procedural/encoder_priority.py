@@ -149,44 +149,36 @@ def _draw_rotating(rng: random.Random) -> Design:
 def _draw_two_winners(rng: random.Random) -> Design:
     """The first and the second winner, from drawn or opposite ends, and how many requests are left."""
     width, second_rule = rng.randint(5, 12), rng.choice(("next", "opposite"))
-    is_low, is_high_first = rng.random() < 0.5, rng.random() < 0.5
-    size = width.bit_length()
-    idle = rng.choice([value for value in range(1 << size) if value >= width or value == 0])
+    is_low, is_high_first, size = rng.random() < 0.5, rng.random() < 0.5, width.bit_length()
+    idle = rng.choice([0, *range(width, 1 << size)])
     reserved = rng.sample(range(width), rng.randint(0, 3))  # positions that may never be second
     has_left = not reserved or rng.random() < 0.5  # whether those positions are counted in left
     ports = inputs(a=width) + outputs(first=size, second=size, left=size)
     up, down = f"for (i = 0; i < {width}; i = i + 1)", f"for (i = {width - 1}; i >= 0; i = i - 1)"
     loop = up if is_high_first else down  # the last hit stays
     other = loop if second_rule == "next" else (down if is_high_first else up)
-    allowed = literal(width, ~sum(1 << bit for bit in reserved), "b")
+    bar = f"  rest = rest & {literal(width, ~sum(1 << bit for bit in reserved), 'b')};"
+    count = [f"  {up}", "    left = left + rest[i];"]
     body = [
         f"wire [{width - 1}:0] r = {'~' * is_low}a;",
         f"reg [{width - 1}:0] rest;",
         "integer i;",
         "always @(*) begin",
-        f"  first = {literal(size, idle)};",
-        f"  second = {literal(size, idle)};",
-        f"  left = {literal(size, 0)};",
+        *(f"  {name} = {literal(size, value)};" for name, value in (("first", idle), ("second", idle), ("left", 0))),
         "  rest = r;",
         f"  {loop}",
         "    if (r[i]) first = i;",
         f"  if (r != {literal(width, 0)}) rest[first] = 1'b0;",
+        *([*count, bar] if has_left else [bar, *count]),
+        f"  {other}",
+        "    if (rest[i]) second = i;",
+        "end",
     ]
-    if not has_left:
-        body.append(f"  rest = rest & {allowed};")
-    body += [f"  {up}", "    left = left + rest[i];"]
-    if has_left:
-        body.append(f"  rest = rest & {allowed};")
-    body += [f"  {other}", "    if (rest[i]) second = i;", "end"]
     active, end = int(not is_low), "highest" if is_high_first else "lowest"
     second_end = end if second_rule == "next" else ("lowest" if is_high_first else "highest")
     places = ", ".join(str(bit) for bit in sorted(reserved))
     barred = f" Positions {places} can never be second." if reserved else ""
-    counted = (
-        "all requests except the first"
-        if has_left
-        else (f"all requests except the first and those at positions {places}")
-    )
+    counted = "all requests except the first" + ("" if has_left else f" and those at positions {places}")
     return Design(
         params={
             "style": "two",

@@ -174,30 +174,22 @@ def _draw_counter(rng: random.Random) -> Design:
     )
 
 
+_RESULTS = {  # name -> (Verilog on the decoded p and q, words)
+    "a_plus_b": ("p + q", "p + q"),
+    "a_minus_b": ("p - q", "p - q"),
+    "b_minus_a": ("q - p", "q - p"),
+    "larger": ("(p > q ? p : q)", "the larger of p and q"),
+    "smaller": ("(p < q ? p : q)", "the smaller of p and q"),
+    "distance": ("(p > q ? p - q : q - p)", "the absolute difference of p and q"),
+}
+
+
 def _draw_arithmetic(rng: random.Random) -> Design:
     """Operations on two Gray-coded numbers with a Gray-coded result."""
-    width, kind = (
-        rng.randint(4, 12),
-        rng.choice(("a_plus_b", "a_minus_b", "b_minus_a", "larger", "smaller", "distance")),
-    )
+    width, kind = rng.randint(4, 12), rng.choice(list(_RESULTS))
     constant, is_inverted = rng.randrange(1 << min(width, 8)), rng.random() < 0.4
     ports = inputs(a=width, b=width) + outputs(y=width, equal_parity=1)
-    expression = {
-        "a_plus_b": "p + q",
-        "a_minus_b": "p - q",
-        "b_minus_a": "q - p",
-        "larger": "(p > q ? p : q)",
-        "smaller": "(p < q ? p : q)",
-        "distance": "(p > q ? p - q : q - p)",
-    }[kind]
-    words = {
-        "a_plus_b": "p + q",
-        "a_minus_b": "p - q",
-        "b_minus_a": "q - p",
-        "larger": "the larger of p and q",
-        "smaller": "the smaller of p and q",
-        "distance": "the absolute difference of p and q",
-    }[kind]
+    expression, words = _RESULTS[kind]
     plus = f" + {literal(width, constant)}" if constant else ""
     top = width - 1
     body = [
