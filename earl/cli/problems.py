@@ -20,7 +20,7 @@ def command() -> None:
     """List procedural families, make problem sets."""
 
 
-@command.command("list")
+@command.command("list", short_help="Families, their levels, how many designs.")
 @json_option
 def list_command(is_json: bool) -> None:
     """Families with their levels and the number of distinct designs (a lower bound)."""
@@ -63,7 +63,7 @@ def _span(levels: list[int]) -> str:
     return f"{levels[0]}-{levels[-1]}" if is_run and len(levels) > 1 else ", ".join(map(str, levels))
 
 
-@command.command("make")
+@command.command("make", short_help="Make a set of problems.")
 @click.option("--family", "families", multiple=True, metavar="F", help="Take this family (repeatable). Default: all.")
 @click.option("--exclude-family", "excluded", multiple=True, metavar="F", help="Leave this family out (repeatable).")
 @click.option("--level", "levels", multiple=True, type=click.IntRange(1, 5), help="1 easy to 5 hard. Default: 1 and 2.")
