@@ -74,7 +74,7 @@ def learning_curves(steps: list[Row]) -> str:
                 _line(axes, [row.get(key, math.nan) for row in steps], _numbers(steps), label, colour)
             if is_percent:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
             _finish(axes, has_legend=len(series) > 1)
         axes = _panel(figure, len(panels) + 1, len(panels) + 1, "Seconds a step")
         _stack(axes, steps, _PHASES)

@@ -77,10 +77,10 @@ def _circumstances(run: RunData) -> list[str]:
     config, said = run.config, []
     if run.steps:
         done, planned = run.steps[-1]["step"], config.train.num_steps
-        steps = f"{done} steps" if done >= planned else f"{done} of {planned} steps, so it is unfinished:"
+        steps = f"{done} steps" if done >= planned else f"{done} of {planned} steps (it is unfinished)"
         group = f"{config.train.num_problems} problems x {config.train.group_size} completions"
         minutes = sum(row["perf/step_s"] for row in run.steps) / 60
-        said.append(f"Training took {steps} of {group}, {minutes:.1f} minutes, with the gate {config.gate.name!r}.")
+        said.append(f"Training did {steps} of {group} in {minutes:.1f} minutes, with the gate {config.gate.name!r}.")
     if "total" in run.wall_s:
         said.append(f"The whole job took {run.wall_s['total'] / 60:.1f} minutes.")
     said.append(f"Model {config.model.path}, seed {config.run.seed}.")

@@ -99,7 +99,7 @@ def test_the_verdict_gives_gain_interval_minutes_model_and_seed(tmp_path):
     text = verdict(read_run(run))
     assert "raised sampled pass@1 on 2 held-out problems: from 37.5% to 87.5%, +50.0 points" in text
     assert "95% interval +50.0 to +50.0" in text
-    assert "Training took 2 steps of 8 problems x 8 completions, 1.0 minutes" in text
+    assert "Training did 2 steps of 8 problems x 8 completions in 1.0 minutes" in text
     assert "The whole job took 1.5 minutes. Model tiny, seed 3." in text
 
 
@@ -140,7 +140,7 @@ def test_a_training_run_without_evaluation_says_so(tmp_path):
 def test_an_unfinished_run_is_called_unfinished(tmp_path):
     run = make_run(tmp_path / "run")
     write_rows(run / "metrics.jsonl", [step_row(1, 0.25)])
-    assert "1 of 2 steps, so it is unfinished" in verdict(read_run(run))
+    assert "1 of 2 steps (it is unfinished)" in verdict(read_run(run))
 
 
 def test_a_run_that_wrote_nothing_yet_has_a_report(tmp_path):
