@@ -15,7 +15,7 @@ from verifiers.types import Candidate, Outcome, Port, Problem, Verdict
 from verifiers.verify import Verifier
 
 NUM_SEEDS = 3
-MIN_KNOWN_FRACTION = 0.1  # of an output's scored rows
+MIN_KNOWN_FRACTION = 0.2  # of an output's scored rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

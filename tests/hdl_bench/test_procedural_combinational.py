@@ -395,7 +395,7 @@ def test_a_seven_segment_seven_lights_a_b_and_c(tmp_path):
 @pytest.mark.tool
 def test_gray_sums_wrap_around(tmp_path):
     design = find("gray_reversal", 5, width=4, kind="a_plus_b", constant=3, is_inverted=0)
-    # 1101 is 9 and 0101 is 6 in Gray code; 9 + 6 + 3 = 18, 2 modulo 16, whose Gray code is 0011; 9 and 6 differ in parity.
+    # 1101 is 9 and 0101 is 6 in Gray code; 9 + 6 + 3 = 18, 2 modulo 16, in Gray code 0011; 9 and 6 differ in parity.
     assert play(tmp_path, design, [{"a": 0b1101, "b": 0b0101}]) == [{"y": 0b0011, "equal_parity": 0}]
 
 

@@ -1,0 +1,166 @@
+"""From rollouts to packed batches: token classes, groups, slices, journal, data order."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earl.advantage import ADVANTAGES
+from earl.batch import group_advantages, pack, response_sums, slice_groups, spread
+from earl.config import AdvantageConfig
+from earl.data import ProblemStream
+from earl.journal import VerdictJournal, judgement_key
+from earl.token_class import CLASSES, token_classes, token_spans
+from earl.types import Reward, Rollout, RolloutGroup
+from hdl_bench.types import Completion
+from toolchain.errors import UsageError
+from verifiers.judgement import Judgement
+from verifiers.types import Candidate, Outcome, Problem, ReferenceOracle, Stage, Verdict
+
+PROBLEM = Problem(
+    problem_id="p",
+    source="test",
+    prompt="x",
+    top_module="TopModule",
+    ports=None,
+    oracle=ReferenceOracle(golden="", golden_top="TopModule"),
+)
+VERDICT = Verdict(outcome=Outcome.MISMATCH, stage=Stage.COMPARE, seed=1)
+
+
+def _completion(encoder, text, *, is_stopped=True):
+    ids = encoder.encode_completion(text) if is_stopped else encoder.encode_completion(text)[:-1]
+    values = tuple(float(number) for number in range(len(ids)))
+    return Completion(
+        prompt_token_ids=(1, 2),
+        token_ids=tuple(ids),
+        logprobs=values,
+        entropies=values,
+        text=text,
+        finish_reason="stop" if is_stopped else "length",
+    )
+
+
+def _rollout(encoder, text, reward=0.0):
+    return Rollout(
+        problem_id="p",
+        completion=_completion(encoder, text),
+        candidate=Candidate(text=text),
+        verdict=VERDICT,
+        reward=Reward(value=reward, parts={}),
+    )
+
+
+def test_rewards_standardise_by_hand():
+    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    assert ADVANTAGES["grpo"](rewards).tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], rel=1e-4)
+    assert ADVANTAGES["dr_grpo"](rewards).tolist() == [0.75, -0.25, -0.25, -0.25]
+    assert ADVANTAGES["rloo"](rewards).tolist() == pytest.approx([1.0, -1 / 3, -1 / 3, -1 / 3])
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.floats(-3, 3))
+def test_advantages_sum_to_zero_and_ignore_a_shift(rewards, shift):
+    rewards = torch.tensor(rewards, dtype=torch.float64)
+    config = AdvantageConfig(min_std=0.02)
+    advantages = group_advantages(rewards, config)
+    assert advantages.sum().item() == pytest.approx(0.0, abs=1e-4)
+    if abs(float(rewards.std()) - config.min_std) > 1e-9:
+        torch.testing.assert_close(group_advantages(rewards + shift, config), advantages, atol=1e-3, rtol=1e-3)
+
+
+def test_a_group_without_variance_has_no_advantage():
+    rewards = torch.tensor([0.20, 0.21, 0.20], dtype=torch.float64)
+    assert group_advantages(rewards, AdvantageConfig()).tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(UsageError, match="unknown advantage"):
+        group_advantages(rewards, AdvantageConfig(name="gpro"))
+
+
+def test_tokens_take_the_class_of_the_lexeme_that_holds_their_first_letter(tiny_encoder):
+    text = "Here: module t; // no\nassign y = 8'd3;"
+    start = text.index("module")
+    completion = _completion(tiny_encoder, text)
+    names = [
+        CLASSES[i] for i in token_classes(tiny_encoder, completion, Candidate(text=text[start:], start_offset=start))
+    ]
+    spans = token_spans(tiny_encoder, completion.token_ids, text)
+    seen = {}
+    for (begin, end), name in zip(spans, names, strict=True):
+        seen.setdefault(text[begin:end].strip(), set()).add(name)
+    at = {begin: name for (begin, end), name in zip(spans, names, strict=True)}
+    assert names[-1] == "stop"
+    assert names[0] == "prose"
+    first_of = lambda word: at[max(b for b in at if b <= text.index(word))]  # noqa: E731
+    assert first_of("module") in ("keyword", "whitespace")
+    assert first_of("8'd3") in ("number", "whitespace")
+    assert first_of("// no") in ("comment", "whitespace")
+
+
+@given(st.text(max_size=60))
+def test_spans_tile_any_text(text):
+    from conftest import build_tiny_tokenizer
+
+    from earl.policy import PromptEncoder
+
+    encoder = PromptEncoder(tokenizer=_tokenizer(build_tiny_tokenizer), template="plain", max_tokens=512)
+    ids = encoder.encode_completion(text)
+    decoded = encoder.decode(ids[:-1])
+    spans = token_spans(encoder, tuple(ids), decoded)
+    assert len(spans) == len(ids)
+    assert spans[-1] == (len(decoded), len(decoded))
+    assert [begin for begin, _ in spans[1:]] == [end for _, end in spans[:-1]]
+
+
+_CACHE = {}
+
+
+def _tokenizer(build):
+    if "tokenizer" not in _CACHE:
+        _CACHE["tokenizer"] = build()
+    return _CACHE["tokenizer"]
+
+
+def test_packing_and_slicing_keep_responses_apart(tiny_encoder):
+    groups = [
+        RolloutGroup(problem=PROBLEM, rollouts=(_rollout(tiny_encoder, "assign"), _rollout(tiny_encoder, "if"))),
+        RolloutGroup(problem=PROBLEM, rollouts=(_rollout(tiny_encoder, "q <= d"), _rollout(tiny_encoder, "end"))),
+    ]
+    batch = pack(groups, tiny_encoder)
+    assert batch.group_ids.tolist() == [0, 0, 1, 1]
+    part, tokens = slice_groups(batch, 1, 2)
+    assert part.group_ids.tolist() == [0, 0]
+    assert part.token_ids.tolist() == [t for r in groups[1].rollouts for t in r.completion.token_ids]
+    assert torch.equal(batch.token_ids[tokens], part.token_ids)
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert torch.equal(response_sums(spread(values, batch), batch), (values * batch.lengths).double())
+
+
+def test_an_epoch_sees_every_problem_once_and_the_next_in_another_order():
+    problems = tuple(range(12))
+    stream = ProblemStream(problems=problems, batch_size=4, seed=3)
+    epochs = [[stream.batch(step) for step in range(1 + 3 * e, 4 + 3 * e)] for e in range(2)]
+    orders = [[p for batch, _ in epoch for p in batch] for epoch in epochs]
+    assert [sorted(order) for order in orders] == [list(problems)] * 2
+    assert orders[0] != orders[1]
+    assert [{number for _, number in epoch} for epoch in epochs] == [{0}, {1}]
+
+
+def test_journal_reads_back_what_was_written_and_drops_a_torn_line(tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    key = judgement_key(PROBLEM, "text \ud800", 5)
+    judgement = Judgement(candidate=Candidate(text="x"), verdict=VERDICT)
+    journal = VerdictJournal(path)
+    journal.put(key, judgement)
+    journal.put(
+        "ours", Judgement(candidate=None, verdict=Verdict(outcome=Outcome.TOOL_ERROR, stage=Stage.SCREEN, seed=1))
+    )
+    journal.close()
+    whole = path.read_text()
+    assert [json.loads(line)["key"] for line in whole.splitlines()] == [key]
+    path.write_text(whole + '{"key": "torn')
+    again = VerdictJournal(path)
+    assert again.get(key) == judgement
+    assert again.get("torn") is None
+    again.close()
+    assert path.read_text() == whole
