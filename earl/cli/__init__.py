@@ -46,9 +46,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: one clear line for an error of ours, and its exit code."""
     try:
-        cli.main(args=arguments, prog_name="earl", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        # Outside standalone mode click returns the code of an Exit instead of raising it.
+        code = cli.main(args=arguments, prog_name="earl", standalone_mode=False)
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(1)
@@ -58,3 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EarlError as error:
         click.echo(f"earl: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, mostly: what was written before it is whole
+        click.echo(
+            f"earl: {error.strerror or error}: {error.filename or 'while writing'}; free space or check it", err=True
+        )
+        sys.exit(3)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -14,10 +14,12 @@ def command(config: Path, overrides: tuple[str, ...]) -> None:
     from earl.config import load_config
     from earl.demo import run_demo
     from earl.jobs import Session
+    from earl.methods import check_methods
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
+    check_methods(settings)
     set_up_torch(settings.run.num_threads)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.create(settings, default_name="demo")

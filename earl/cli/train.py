@@ -18,11 +18,13 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     from earl.config import load_config
     from earl.data import training_problems
     from earl.jobs import Session, run_train
+    from earl.methods import check_methods
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads)
+    check_methods(settings)
     problems = training_problems(settings)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="train")

@@ -280,6 +280,8 @@ def test_a_folder_that_is_no_run_is_a_usage_error(tmp_path, capsys):
 
 def test_the_report_command_prints_the_path_of_what_it_wrote(tmp_path, capsys):
     run = make_trained_run(tmp_path / "run")
-    main(["report", str(run)])
+    with pytest.raises(SystemExit) as exit_info:
+        main(["report", str(run)])
+    assert exit_info.value.code == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
     assert (run / "report.html").stat().st_size > 10_000
