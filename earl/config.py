@@ -107,6 +107,7 @@ class RewardConfig(Section):
     syntax: NonNegative = 0.1  # it parses and holds nothing forbidden
     interface: NonNegative = 0.1  # and its ports are right and it elaborates
     partial: NonNegative = 0.3  # times the mean over outputs of what is matched beyond the best constant
+    control: Literal["none", "shuffled"] = "none"  # shuffled: a step's rewards change hands; must not teach anything
 
 
 class VerifierConfig(Section):

@@ -1,5 +1,7 @@
 """Completions to judged, rewarded rollouts: the trainer's side of the farm."""
 
+import dataclasses
+import random
 from concurrent.futures import Future, TimeoutError
 
 from earl.config import RewardConfig
@@ -14,6 +16,17 @@ from verifiers.seeds import group_seed
 from verifiers.types import Problem
 
 _DEADLINE_S = 600.0  # for all verdicts of one step; the farm's own limits per job are far shorter
+
+
+def shuffle_rewards(rollouts: list[list[Rollout]], seed: int) -> list[list[Rollout]]:
+    """The same rollouts with the rewards of the scored ones dealt out anew: a control that holds no information."""
+    rewards = [rollout.reward for group in rollouts for rollout in group if rollout.reward is not None]
+    random.Random(f"shuffled:{seed}").shuffle(rewards)
+    dealt = iter(rewards)
+    return [
+        [rollout if rollout.reward is None else dataclasses.replace(rollout, reward=next(dealt)) for rollout in group]
+        for group in rollouts
+    ]
 
 
 class RolloutJudge:

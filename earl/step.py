@@ -29,6 +29,7 @@ from earl.gate import make_gate
 from earl.loss.kl import k1
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
 from earl.policy import Policy
+from earl.rollout import shuffle_rewards
 from earl.step_metrics import UpdateMetrics, gate_metrics, perf_metrics, rollout_metrics
 from earl.types import Rollout, RolloutGroup, TokenBatch
 from hdl_bench.types import Completion, GenerationEngine, Sampling
@@ -79,6 +80,8 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
     clock.append(time.perf_counter())
     _stop_if_asked(learner)
     rollouts = learner.judge(problems, completions, epoch)
+    if config.reward.control == "shuffled":
+        rollouts = shuffle_rewards(rollouts, seed)
     clock.append(time.perf_counter())
     _stop_if_asked(learner)
 

@@ -174,6 +174,18 @@ def test_a_rewarded_token_becomes_likelier(tiny_policy, tmp_path):
     assert sum(rates[-5:]) / 5 > sum(rates[:3]) / 3 + 0.3
 
 
+def test_shuffled_rewards_are_the_same_rewards_in_other_hands(tiny_policy, tmp_path):
+    rewards = []
+    for control in ("none", "shuffled"):
+        config = _config(tiny_policy, tmp_path, control, reward={"control": control}, train={"num_steps": 1})
+        run = RunFolder.create(config, default_name="x")
+        train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+        rows = [json.loads(line) for line in run.completions_path(1).read_text().splitlines()]
+        rewards.append([row["reward"] for row in rows])
+    assert sorted(rewards[0]) == sorted(rewards[1])
+    assert rewards[0] != rewards[1]
+
+
 @pytest.mark.parametrize("where", ["all", "gated", "reward"])
 def test_every_place_of_the_kl_term_trains(tiny_policy, tmp_path, where):
     config = _config(tiny_policy, tmp_path, where, kl={"beta": 0.1, "where": where})
