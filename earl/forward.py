@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from earl.ops import TokenStats, linear_token_logprob_entropy
+from earl.policy import head_weight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +85,7 @@ def hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor
         positions[number, :size] = layout.positions_S
         visible[number, :size, :size] = layout.visible_SS
         index.append(number * longest + layout.predicted_at)
-    output = model.model(
+    output = model.base_model(
         input_ids=token_ids.to(device),
         attention_mask=visible[:, None].to(device),
         position_ids=positions.to(device),
@@ -100,17 +101,22 @@ def token_stats(
     temperature: float,
     dtype: torch.dtype,
     rows: torch.Tensor | None = None,
+    head_dtype: torch.dtype = torch.float32,
 ) -> TokenStats:
     """Log-prob, entropy (nats) and logsumexp of softmax(logits / temperature) at the response tokens, fp32.
 
-    `rows` picks among the response tokens of the layouts, in order; None is all of them. The head sees only these.
+    `rows` picks among the response tokens of the layouts, in order; None is all of them. The head sees only these. It
+    multiplies in fp32 unless told otherwise: bf16 rounds a logit of 20 to steps of 0.125, so that sampler and trainer
+    would differ by one or two of them.
     """
     with autocast(model, dtype):
         hidden_RH = hidden_states(model, layouts)
-        targets = torch.cat([layout.targets for layout in layouts]).to(model.device)
-        if rows is not None:
-            hidden_RH, targets = hidden_RH[rows], targets[rows]
-        return linear_token_logprob_entropy(hidden_RH, model.lm_head.weight, targets, temperature)
+    targets = torch.cat([layout.targets for layout in layouts]).to(model.device)
+    if rows is not None:
+        hidden_RH, targets = hidden_RH[rows], targets[rows]
+    weight_VH = head_weight(model)
+    with autocast(model, head_dtype):
+        return linear_token_logprob_entropy(hidden_RH.to(weight_VH.dtype), weight_VH, targets, temperature)
 
 
 def micro_batches(sizes: list[int], max_tokens: int) -> list[list[int]]:

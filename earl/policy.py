@@ -77,7 +77,28 @@ def load_model(path: str) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {str(error).splitlines()[0]}") from error
+    _refuse_unusual_head(model, path)
     return model.eval()
+
+
+def head_weight(model: PreTrainedModel) -> torch.Tensor:
+    """The vocabulary projection (V, H); it may be the embedding itself."""
+    return model.get_output_embeddings().weight
+
+
+def _refuse_unusual_head(model: PreTrainedModel, path: str) -> None:
+    """UsageError where logits are more than hidden states times a matrix: sampler and trainer count on that."""
+    head = model.get_output_embeddings()
+    values = model.config.to_dict()
+    reasons = [
+        f"{key} = {values[key]}"
+        for key, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0))
+        if values.get(key, neutral) not in (neutral, None)
+    ]
+    if not isinstance(head, torch.nn.Linear) or head.bias is not None:
+        reasons.append("its head is no plain matrix")
+    if reasons:
+        raise UsageError(f"{path} cannot be trained here: {', '.join(reasons)}; choose a model with a plain head")
 
 
 def load_encoder(path: str, prompt: PromptConfig) -> PromptEncoder:

@@ -102,7 +102,8 @@ def _step(
     started = time.perf_counter()
     for parameters in optimizer.param_groups:
         parameters["lr"] = learning_rate_at(step, num_steps, config)
-    stats = token_stats(model, examples, temperature=1.0, dtype=DTYPES[config.model.dtype])
+    dtype = DTYPES[config.model.dtype]
+    stats = token_stats(model, examples, temperature=1.0, dtype=dtype, head_dtype=dtype)
     loss = -stats.logprob.mean()
     loss.backward()
     max_norm = config.sft.max_grad_norm or float("inf")

@@ -7,7 +7,7 @@ is allocated once, projections are fused, and rows that have finished are droppe
 import torch
 import torch.nn.functional as F
 
-from earl.engine.llama import LlamaWeights, PromptCache, mlp, prefill, rms_norm, rotate
+from earl.engine.llama import LlamaWeights, PromptCache, mlp, prefill, rotate
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
 from earl.policy import Policy
 from hdl_bench.types import Completion, Sampling
@@ -56,8 +56,8 @@ class _Rows:
         self._position_R = lengths[self._group_R]
         self._hidden = self._hidden[self._group_R]
         shape = (len(self.records), weights.num_kv_heads, max_tokens, weights.head_dim)
-        self._keys = [torch.empty(shape, dtype=self._hidden.dtype, device=device) for _ in weights.layers]
-        self._values = [torch.empty(shape, dtype=self._hidden.dtype, device=device) for _ in weights.layers]
+        self._keys = [torch.empty(shape, dtype=weights.dtype, device=device) for _ in weights.layers]
+        self._values = [torch.empty(shape, dtype=weights.dtype, device=device) for _ in weights.layers]
         self._lay_out_groups()
 
     def run(self, sampling: Sampling, generator: torch.Generator, stop_token_id: int) -> None:
@@ -102,7 +102,7 @@ class _Rows:
         cos, sin = weights.rotary(self._position_R + step)
         cos, sin = cos[:, None], sin[:, None]  # (R, 1, D)
         for number, layer in enumerate(weights.layers):
-            qkv = layer.qkv(rms_norm(x, layer.norm_1, weights.eps))
+            qkv = layer.qkv(weights.normed(x, layer.norm_1))
             qkv = qkv.view(num_rows, heads + 2 * heads_kv, dim)
             query_key = rotate(qkv[:, : heads + heads_kv], cos, sin)
             self._keys[number][:, :, step] = query_key[:, heads:]
@@ -110,7 +110,7 @@ class _Rows:
             query = query_key[:, :heads].reshape(num_rows, heads_kv, heads // heads_kv, dim)
             context = self._attend(query, number, step + 1)
             x = x + layer.out(context.view(num_rows, heads * dim))
-            x = x + mlp(layer, rms_norm(x, layer.norm_2, weights.eps))
+            x = x + mlp(layer, weights.normed(x, layer.norm_2))
         return x
 
     def _attend(self, query: torch.Tensor, number: int, num_steps: int) -> torch.Tensor:

@@ -4,10 +4,11 @@ One batch is left-padded; a row that has finished goes on unread until the batch
 """
 
 import torch
+import torch.nn.functional as F
 from transformers import DynamicCache
 
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
-from earl.policy import Policy
+from earl.policy import Policy, head_weight
 from hdl_bench.types import Completion, Sampling
 
 
@@ -48,14 +49,16 @@ class HfEngine:
         cache = DynamicCache()
         for _ in range(sampling.max_tokens):
             with torch.autocast(device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
-                output = self._model(
+                output = self._model.base_model(
                     input_ids=input_ids,
                     attention_mask=mask,
                     position_ids=positions,
                     past_key_values=cache,
-                    logits_to_keep=1,
+                    use_cache=True,
                 )
-            token_ids, logprobs, entropies = choose_tokens(output.logits[:, -1], sampling, generator)
+            weight = head_weight(self._model)
+            logits = F.linear(output.last_hidden_state[:, -1].to(weight.dtype), weight)
+            token_ids, logprobs, entropies = choose_tokens(logits, sampling, generator)
             for record, *values in zip(records, token_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True):
                 if not record.is_finished:
                     record.append(*values, stop)

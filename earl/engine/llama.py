@@ -1,5 +1,7 @@
 """A Llama-architecture model laid out for decoding: fused projections, one prefill a prompt, no autograd.
 
+The residual stream, the norms and the head are fp32 and the projections bf16, as under the trainer's autocast.
+
 Covers what transformers calls `llama`, `mistral` without a sliding window, and `qwen2`: RMSNorm, rotary positions of
 the default kind, grouped-query attention, SwiGLU. Everything else goes through `earl.engine.hf`.
 Shapes: _P prompts, _L prompt positions, _R rows being decoded, _H hidden, _D head dimension.
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from transformers import PretrainedConfig, PreTrainedModel
+
+from earl.policy import head_weight
 
 _HAS_PACKING = torch.backends.mkldnn.is_available()
 _ROWS_HINT = 64  # rows that oneDNN lays the weight out for; other numbers work with it too
@@ -72,7 +76,7 @@ class LlamaWeights:
     """Decoding copies of a model's weights, refreshed by `update`."""
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        self._model, self._dtype = model, dtype
+        self._model, self.dtype = model, dtype
         config = model.config
         self.num_heads = config.num_attention_heads
         self.num_kv_heads = config.num_key_value_heads
@@ -89,7 +93,7 @@ class LlamaWeights:
         """Copy the model's weights as they are now."""
 
         def copy(*tensors: torch.Tensor) -> torch.Tensor:
-            return torch.cat([tensor.detach() for tensor in tensors]).to(self._dtype)
+            return torch.cat([tensor.detach() for tensor in tensors]).to(self.dtype)
 
         body = self._model.model
         self.layers = []
@@ -98,39 +102,41 @@ class LlamaWeights:
             biases = (attention.q_proj.bias, attention.k_proj.bias, attention.v_proj.bias)
             self.layers.append(
                 _Layer(
-                    norm_1=copy(layer.input_layernorm.weight),
+                    norm_1=layer.input_layernorm.weight.detach().clone(),
                     qkv=Projection(
                         copy(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
                         None if biases[0] is None else copy(*biases),
                     ),
                     out=Projection(copy(attention.o_proj.weight)),
-                    norm_2=copy(layer.post_attention_layernorm.weight),
+                    norm_2=layer.post_attention_layernorm.weight.detach().clone(),
                     gate_up=Projection(copy(mlp.gate_proj.weight, mlp.up_proj.weight)),
                     down=Projection(copy(mlp.down_proj.weight)),
                 )
             )
-        self.embedding = copy(body.embed_tokens.weight)
-        self.norm = copy(body.norm.weight)
-        self._head = Projection(copy(self._model.lm_head.weight))
+        self.embedding = body.embed_tokens.weight.detach().clone()
+        self.norm = body.norm.weight.detach().clone()
+        head = head_weight(self._model)
+        self._head = self.embedding if head is body.embed_tokens.weight else head.detach().clone()
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin, shape (*positions, D), in the decoding dtype."""
+        """cos and sin, shape (*positions, D), fp32."""
         angles = positions.to(torch.float32).unsqueeze(-1) * self._inverse_frequencies.to(positions.device)
         angles = torch.cat([angles, angles], dim=-1)
-        return angles.cos().to(self._dtype), angles.sin().to(self._dtype)
+        return angles.cos(), angles.sin()
 
     def logits(self, hidden_RH: torch.Tensor) -> torch.Tensor:
-        return self._head(rms_norm(hidden_RH, self.norm, self.eps))
+        """fp32, as the trainer's: bf16 would round a logit of 20 to steps of 0.125."""
+        return F.linear(F.rms_norm(hidden_RH, hidden_RH.shape[-1:], self.norm, self.eps), self._head)
 
-
-def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    return F.rms_norm(x, (x.shape[-1],), weight, eps)
+    def normed(self, x: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+        """RMSNorm of the fp32 residual stream, in the type that projections multiply in."""
+        return F.rms_norm(x, x.shape[-1:], norm, self.eps).to(self.dtype)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding, halves convention; cos and sin broadcast over heads."""
+    """Rotary embedding, halves convention, in fp32 and back; cos and sin broadcast over heads."""
     half = x.shape[-1] // 2
-    return x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin
+    return (x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin).to(x.dtype)
 
 
 def prefill(weights: LlamaWeights, prompts: list[list[int]]) -> tuple[torch.Tensor, PromptCache]:
@@ -145,13 +151,13 @@ def prefill(weights: LlamaWeights, prompts: list[list[int]]) -> tuple[torch.Tens
     cos, sin = weights.rotary(torch.arange(longest, device=device))  # (L, D)
     keys, values = [], []
     for layer in weights.layers:
-        qkv = layer.qkv(rms_norm(x, layer.norm_1, weights.eps))
+        qkv = layer.qkv(weights.normed(x, layer.norm_1))
         qkv = qkv.view(num_prompts, longest, heads + 2 * heads_kv, dim).transpose(1, 2)  # (P, heads, L, D)
         query, key, value = qkv.split([heads, heads_kv, heads_kv], dim=1)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         context = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         x = x + layer.out(context.transpose(1, 2).reshape(num_prompts, longest, heads * dim))
-        x = x + mlp(layer, rms_norm(x, layer.norm_2, weights.eps))
+        x = x + mlp(layer, weights.normed(x, layer.norm_2))
         keys.append(key.transpose(2, 3).contiguous())
         values.append(value.contiguous())
     padding = torch.arange(longest, device=device) >= lengths[:, None]
