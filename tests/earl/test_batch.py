@@ -99,7 +99,7 @@ def test_tokens_take_the_class_of_the_lexeme_that_holds_their_first_letter(tiny_
 
 @given(st.text(max_size=60))
 def test_spans_tile_any_text(text):
-    from conftest import build_tiny_tokenizer
+    from tiny import build_tiny_tokenizer
 
     from earl.policy import PromptEncoder
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import build_tiny_model
 from rich.console import Console
+from tiny import build_tiny_model
 
 from earl.config import config_from_dict
 from earl.demo import run_demo

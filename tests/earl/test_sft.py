@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import build_tiny_model
+from tiny import build_tiny_model
 
 from earl import checkpoint
 from earl.config import PromptConfig, config_from_dict
