@@ -1,4 +1,4 @@
-# The judge in a container: pinned simulators of Debian 12, no torch, no root.
+# The judge in a container: simulators of Debian 12, no torch, no root. A first form that has not been built yet.
 #   docker build --target verifier -t earl-verifier .
 #   docker run --rm -v $PWD:/data earl-verifier --problem /data/p.json --candidate /data/c.v
 FROM debian:bookworm-slim AS verifier
