@@ -8,18 +8,17 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from enum import StrEnum
 
 from toolchain.errors import UsageError
-from verifiers.types import Problem, ReferenceOracle
+from verifiers.types import CocotbOracle, Problem, ReferenceOracle, TestbenchOracle
 
-_ORACLES = {"reference": ReferenceOracle}  # kind on the wire -> type
+_ORACLES = {"reference": ReferenceOracle, "testbench": TestbenchOracle, "cocotb": CocotbOracle}  # kind on the wire -> type
 
 
 def problem_to_json(problem: Problem) -> dict[str, object]:
     """The problem as dicts, lists, strings, numbers and None, with every field present."""
-    data = _with_lists(asdict(problem))
-    kind = next(name for name, oracle in _ORACLES.items() if isinstance(problem.oracle, oracle))
-    return {**data, "oracle": {"kind": kind, **data["oracle"]}}
+    return _with_lists(asdict(problem))
 
 
 def problem_from_json(data: object) -> Problem:
@@ -47,8 +46,19 @@ def _decode(expected: typing.Any, value: object, where: str) -> typing.Any:
     if typing.get_origin(expected) is tuple:
         if not isinstance(value, list):
             raise UsageError(f"{where} must be a list, got {type(value).__name__}")
-        item_type = typing.get_args(expected)[0]
-        return tuple(_decode(item_type, item, f"{where}[{index}]") for index, item in enumerate(value))
+        item_types = typing.get_args(expected)
+        if item_types[-1] is Ellipsis:
+            item_types = item_types[:1] * len(value)
+        if len(value) != len(item_types):
+            raise UsageError(f"{where} must have {len(item_types)} items, got {len(value)}")
+        return tuple(
+            _decode(item_type, item, f"{where}[{index}]")
+            for index, (item_type, item) in enumerate(zip(item_types, value, strict=True))
+        )
+    if isinstance(expected, type) and issubclass(expected, StrEnum):
+        if value not in list(expected):
+            raise UsageError(f"{where} is {value!r:.80}; use one of {', '.join(expected)}")
+        return expected(value)
     if type(value) is not expected:
         raise UsageError(f"{where} must be of type {expected.__name__}, got {value!r:.80}")
     return value
@@ -64,7 +74,7 @@ def _decode_union(members: tuple[typing.Any, ...], value: object, where: str) ->
 def _decode_record(record: typing.Any, value: object, where: str) -> typing.Any:
     if not isinstance(value, Mapping):
         raise UsageError(f"{where} must be an object, got {type(value).__name__}")
-    known: dict[str, Field] = {field.name: field for field in fields(record)}
+    known: dict[str, Field] = {field.name: field for field in fields(record) if field.name != "kind"}
     unknown = sorted(set(value) - set(known))
     if unknown:
         raise UsageError(f"{where} has the unknown key {unknown[0]!r}; its keys are {', '.join(known)}")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from toolchain.diagnostics import Diagnostic
 
@@ -81,9 +82,52 @@ class ReferenceOracle:
     golden: str  # Verilog source; its top module is named `golden_top`
     golden_top: str
     protocol: Protocol | None = None
+    kind: Literal["reference"] = "reference"  # tells the oracles apart on the wire
 
 
-Oracle = ReferenceOracle  # TestbenchOracle and CocotbOracle join the union with the checkers that run them
+class PassRule(StrEnum):
+    """How a stock testbench says that a design is right."""
+
+    MISMATCH_COUNT = "mismatch_count"  # one line `Mismatches: 0 in N samples`, N the golden's own (VerilogEval)
+    BANNER = "banner"  # `===Your Design Passed===` and no failure text (RTLLM)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestbenchOracle:
+    """A benchmark's own testbench judges, hardened: see `verifiers.stock`.
+
+    `files` are (name, text) of data that the testbench reads from its folder. `golden` is the module that the
+    testbench instantiates beside the candidate, or a design that must pass it; with one, a pass needs our own
+    testbench too. `top` None is the testbench's only root module.
+    """
+
+    __test__ = False  # for pytest: not a test class
+
+    testbench: str
+    rule: PassRule
+    top: str | None = None
+    golden: str | None = None
+    golden_top: str | None = None
+    protocol: Protocol | None = None  # of the golden, for our own testbench; None means infer it
+    files: tuple[tuple[str, str], ...] = ()
+    kind: Literal["testbench"] = "testbench"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CocotbOracle:
+    """A cocotb test module judges. It is Python: only a full isolation rung may run one that is not trusted."""
+
+    test_source: str
+    is_trusted: bool = False  # written by the user, not by a model
+    simulator: str = "icarus"  # or "verilator"
+    golden: str | None = None
+    golden_top: str | None = None
+    protocol: Protocol | None = None
+    files: tuple[tuple[str, str], ...] = ()
+    kind: Literal["cocotb"] = "cocotb"
+
+
+Oracle = ReferenceOracle | TestbenchOracle | CocotbOracle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from toolchain.errors import UsageError
 from verifiers.problem_json import problem_from_json, problem_to_json
-from verifiers.types import Clock, Port, Problem, Protocol, ReferenceOracle, Reset
+from verifiers.judgement import JOB, Job
+from verifiers.types import (
+    Clock,
+    CocotbOracle,
+    PassRule,
+    Port,
+    Problem,
+    Protocol,
+    ReferenceOracle,
+    Reset,
+    TestbenchOracle,
+)
 
 TEXT = st.text(max_size=12)
 PORTS = st.builds(Port, name=TEXT, direction=st.sampled_from(["input", "output"]), width=st.integers(1, 64))
@@ -23,6 +34,13 @@ PROTOCOLS = st.builds(
     rare_high=NAMES,
     rare_low=NAMES,
 )
+GOLDEN = {"golden": st.none() | TEXT, "golden_top": st.none() | TEXT, "protocol": st.none() | PROTOCOLS}
+FILES = st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)
+ORACLES = st.one_of(
+    st.builds(ReferenceOracle, golden=TEXT, golden_top=TEXT, protocol=st.none() | PROTOCOLS),
+    st.builds(TestbenchOracle, testbench=TEXT, rule=st.sampled_from(PassRule), files=FILES, **GOLDEN),
+    st.builds(CocotbOracle, test_source=TEXT, is_trusted=st.booleans(), files=FILES, **GOLDEN),
+)
 PROBLEMS = st.builds(
     Problem,
     problem_id=TEXT,
@@ -30,7 +48,7 @@ PROBLEMS = st.builds(
     prompt=TEXT,
     top_module=TEXT,
     ports=st.none() | st.lists(PORTS, max_size=3).map(tuple),
-    oracle=st.builds(ReferenceOracle, golden=TEXT, golden_top=TEXT, protocol=st.none() | PROTOCOLS),
+    oracle=ORACLES,
     family=TEXT,
     difficulty=st.integers(0, 5),
 )
@@ -50,6 +68,12 @@ def minimal() -> dict[str, object]:
 @given(PROBLEMS)
 def test_a_problem_comes_back_unchanged(problem):
     assert problem_from_json(json.loads(json.dumps(problem_to_json(problem)))) == problem
+
+
+@given(PROBLEMS)
+def test_a_job_comes_back_from_a_worker_with_its_own_kind_of_oracle(problem):
+    job = Job(problem=problem, completion_text="x", seeds=(1,))
+    assert JOB.validate_json(JOB.dump_json(job)) == job
 
 
 @given(PROBLEMS, st.data())
