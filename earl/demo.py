@@ -1,6 +1,7 @@
 """The main job from end to end: warm start, evaluate, train, evaluate, report, and one summary of it all."""
 
 import dataclasses
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ def summarise(before: Evaluation, after: Evaluation, wall_s: dict[str, float], c
         "ci95": list(interval),
         "by_family": {"before": before.by_family(), "after": after.by_family()},
         "wall_s": wall_s | {"total": round(sum(wall_s.values()), 2)},
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # of this process, no worker
         "seed": config.run.seed,
         "versions": package_versions() | tool_versions(),
     }

@@ -43,6 +43,7 @@ def test_warm_start_evaluate_train_evaluate_leaves_a_whole_run_folder(tiny_polic
         assert (summary[side]["num_problems"], summary[side]["n"]) == (4, 2)
     assert len(summary["ci95"]) == 2
     assert set(summary["wall_s"]) == {"warm start", "evaluate before", "train", "evaluate after", "total"}
+    assert summary["peak_memory_bytes"] > 100 << 20  # torch alone takes that much
     assert summary["versions"]["iverilog"]
     assert "<html" in (run.path / "report.html").read_text()
     assert len((run.path / "metrics.jsonl").read_text().splitlines()) == 2
