@@ -12,7 +12,7 @@ from pyslang import ast, parsing, syntax
 
 from toolchain.diagnostics import Diagnostic
 from verifiers.elaborate import Source, code_of
-from verifiers.walk import written_symbols
+from verifiers.walk import name_components, written_symbols
 
 _SYSTEM_NAME_TEXT = """
     $clog2 $signed $unsigned $bits $size $high $low $left $right $increment $dimensions $unpacked_dimensions
@@ -157,17 +157,8 @@ def _words(kind_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind_name).lower()
 
 
-def _components(name: syntax.NameSyntax) -> list[str]:
-    """The identifiers of a dotted or scoped name from left to right, without their indices."""
-    parts: list[str] = []
-    while isinstance(name, syntax.ScopedNameSyntax):  # leans to the left, however long
-        parts.append(name.right.getFirstToken().valueText)
-        name = name.left
-    return [name.getFirstToken().valueText, *reversed(parts)]
-
-
 def _judge_dotted_name(name: syntax.ScopedNameSyntax, scopes: set[str], packages: set[str]) -> str:
-    components = _components(name)
+    components = name_components(name)
     if name.separator.rawText == "::":
         return "" if components[0] in packages else f"the scope '{components[0]}::' is not a package of this design"
     crossed = next((component for component in components[:-1] if component in scopes), None)
@@ -186,7 +177,7 @@ def _find_escaping_names(source: Source, compilation: ast.Compilation) -> tuple[
 
     def note(node) -> None:
         if isinstance(node, syntax.ScopedNameSyntax):
-            starts[node.getFirstToken().location.offset] = ".".join(_components(node))
+            starts[node.getFirstToken().location.offset] = ".".join(name_components(node))
 
     source.tree.root.visit(note)
     return tuple(

@@ -1,11 +1,11 @@
-"""Walks over pyslang's elaborated tree: the small questions that several readers of a design ask.
+"""Walks over pyslang's trees: the small questions that several readers of a design ask.
 
 Each is a plain function of a node; none keeps state, judges or reports.
 """
 
 from collections.abc import Collection, Iterator
 
-from pyslang import ast
+from pyslang import ast, syntax
 
 _CONSTANT_KINDS = (ast.SymbolKind.Parameter, ast.SymbolKind.EnumValue, ast.SymbolKind.Genvar)
 _OR = (ast.BinaryOperator.BinaryOr, ast.BinaryOperator.LogicalOr)
@@ -91,3 +91,12 @@ def written_symbols(expression: ast.Expression) -> list[ast.Symbol]:
             case ast.SimpleAssignmentPatternExpression():
                 pending.extend(part.elements)
     return written
+
+
+def name_components(name: syntax.NameSyntax) -> list[str]:
+    """The identifiers of a dotted or scoped name from left to right, without their indices."""
+    parts: list[str] = []
+    while isinstance(name, syntax.ScopedNameSyntax):  # leans to the left, however long
+        parts.append(name.right.getFirstToken().valueText)
+        name = name.left
+    return [name.getFirstToken().valueText, *reversed(parts)]
