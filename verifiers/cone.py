@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from pyslang import ast
 
 from toolchain.errors import UsageError
-from verifiers.cone_walk import Graph, walk_design
+from verifiers.cone_walk import ConeTooLarge, Graph, walk_design
 from verifiers.elaborate import elaborate, parse
 from verifiers.interface import find_top
+from verifiers.types import OutputScore
 
 
 def cone_of(text: str, top_module: str, outputs: Sequence[str]) -> dict[str, frozenset[int]]:
     """The lines (1-based, of `text`) that drive each of `outputs`; an undriven signal gives its declaration's line.
 
-    Raises UsageError for a text without that module or output, or with more drivers than are worth a walk.
+    Raises UsageError for a text without that module or output, ConeTooLarge for one with too many drivers.
     Native code reads the text: call this where it may be killed.
     """
     source = parse(text)
@@ -32,6 +33,18 @@ def cone_of(text: str, top_module: str, outputs: Sequence[str]) -> dict[str, fro
     walk_design(top, graph)
     given = set(_port_paths(top, ast.ArgumentDirection.In).values())
     return {name: _follow(graph, paths[name], given) for name in outputs}
+
+
+def suspect_lines(text: str, top_module: str, scores: Sequence[OutputScore]) -> tuple[int, ...]:
+    """The lines of `text` that feed an output with a mismatch, ascending; none when too large for cones."""
+    wrong = [score.name for score in scores if score.num_mismatches]
+    if not wrong:
+        return ()
+    try:
+        cones = cone_of(text, top_module, wrong)
+    except ConeTooLarge:
+        return ()
+    return tuple(sorted(frozenset().union(*cones.values())))
 
 
 def _port_paths(top: ast.InstanceSymbol, direction: ast.ArgumentDirection | None = None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from toolchain.errors import UsageError
 from verifiers.elaborate import Source
 from verifiers.walk import written_symbols
 
-MAX_DRIVERS = 50_000  # a generate loop may unroll into more: such a design gets no cone
+MAX_DRIVERS = 20_000  # a generate loop may unroll into more: such a design gets no cone
 
 _STEPS = frozenset(
     (
@@ -23,6 +23,10 @@ _STEPS = frozenset(
         ast.UnaryOperator.Postdecrement,
     )
 )
+
+
+class ConeTooLarge(UsageError):
+    """The design has more than MAX_DRIVERS drivers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,12 @@ class Graph:
     num_drivers: int = 0
 
     def drive(self, paths: Iterable[str], by: Influence) -> None:
-        """Note that `by` decides the signals. Raises UsageError at the MAX_DRIVERS-th driver."""
+        """Note that `by` decides the signals. Raises ConeTooLarge beyond MAX_DRIVERS."""
         for path in paths:
             self.drivers.setdefault(path, []).append(by)
             self.num_drivers += 1
         if self.num_drivers > MAX_DRIVERS:
-            raise UsageError(f"the design has more than {MAX_DRIVERS} drivers; no cones are drawn of it")
+            raise ConeTooLarge(f"the design has more than {MAX_DRIVERS} drivers; no cones are drawn of it")
 
     def influence_of(self, *expressions: ast.Expression) -> Influence:
         """The lines that expressions stand on and the signals that they read."""
@@ -74,7 +78,7 @@ class Graph:
 
 
 def walk_design(top: ast.InstanceSymbol, graph: Graph) -> None:
-    """Note every driver below a top instance. Raises UsageError when there are too many."""
+    """Note every driver below a top instance. Raises ConeTooLarge."""
 
     def on_value(symbol: ast.ValueSymbol) -> None:
         graph.declared[symbol.hierarchicalPath] = graph.source.line_of(symbol.location)

@@ -200,6 +200,7 @@ class Verdict:
     versions: dict[str, str] = field(default_factory=dict)  # tool name -> version
     isolation: str = ""  # the rung in force: "bubblewrap" or "rlimits"
     duration_s: float = 0.0
+    suspect_lines: tuple[int, ...] = ()  # of the candidate's text: what feeds a wrong output (`verifiers.cone`)
 
     @property
     def passed(self) -> bool:

@@ -3,11 +3,17 @@
 import pytest
 
 from toolchain.errors import UsageError
-from verifiers.cone import cone_of
+from verifiers.cone import cone_of, suspect_lines
+from verifiers.cone_walk import ConeTooLarge
+from verifiers.types import OutputScore
 
 
 def _cones(text: str, *outputs: str, top: str = "top") -> dict[str, set[int]]:
     return {name: set(lines) for name, lines in cone_of(text, top, outputs).items()}
+
+
+def _score(name: str, num_mismatches: int) -> OutputScore:
+    return OutputScore(name=name, num_samples=9, num_mismatches=num_mismatches, constant_fraction=0.5)
 
 
 def test_an_assignment_reaches_only_the_outputs_that_read_it():
@@ -220,7 +226,7 @@ def test_a_long_chain_of_else_if_needs_no_deep_stack():
 def test_a_design_with_too_many_drivers_is_refused_by_name():
     text = """module top(input [15:0] a, output [15:0] y);
   genvar i, j;
-  generate for (i = 0; i < 120; i = i + 1) begin : g
+  generate for (i = 0; i < 60; i = i + 1) begin : g
     for (j = 0; j < 120; j = j + 1) begin : h
       wire p = a[0], q = a[1], r = p, s = q;
     end
@@ -228,8 +234,15 @@ def test_a_design_with_too_many_drivers_is_refused_by_name():
   assign y = a;
 endmodule
 """
-    with pytest.raises(UsageError, match="more than 50000 drivers"):
+    with pytest.raises(ConeTooLarge, match="more than 20000 drivers"):
         cone_of(text, "top", ("y",))
+    assert suspect_lines(text, "top", (_score("y", 1),)) == ()
+
+
+def test_suspects_are_the_cones_of_the_wrong_outputs_only():
+    text = "module top(input a, output x, y, z);\n  assign x = a;\n  assign y = x;\n  assign z = ~a;\nendmodule\n"
+    assert suspect_lines(text, "top", (_score("x", 0), _score("y", 3), _score("z", 0))) == (2, 3)
+    assert suspect_lines(text, "top", (_score("x", 0),)) == ()
 
 
 @pytest.mark.parametrize(("top", "output"), [("other", "y"), ("top", "z")])
