@@ -92,7 +92,12 @@ class Simulator:
 
 
 def local_simulator(*, isolation: str = "auto", scratch: Path | None = None) -> Simulator:
-    """A simulator on this machine, on the strongest isolation rung that works here or on the one named.
+    """A simulator on this machine. Raises as `local_executor` does."""
+    return Simulator(executor=local_executor(isolation=isolation), scratch=scratch)
+
+
+def local_executor(*, isolation: str = "auto") -> LocalExecutor:
+    """Runs Icarus on this machine, on the strongest isolation rung that works here or on the one named.
 
     Raises ToolNotFound without Icarus, InfrastructureError when the named rung does not work.
     """
@@ -103,7 +108,7 @@ def local_simulator(*, isolation: str = "auto", scratch: Path | None = None) -> 
                 f"Icarus is installed under {prefix}, which holds the home folder: the sandbox would show that to "
                 "candidates. Install it under /usr or in a folder of its own."
             )
-    return Simulator(executor=LocalExecutor(isolation=isolation, read_only=prefixes), scratch=scratch)
+    return LocalExecutor(isolation=isolation, read_only=prefixes)
 
 
 def _compile_failure(ending: Ending, result: CommandResult) -> Failure:

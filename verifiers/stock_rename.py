@@ -6,6 +6,7 @@ and parameters, and what the harness names inside of it. The suffix starts with 
 stand in a name: a simulator that orders things by name orders them as before. Runs nothing and judges nothing.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -21,10 +22,10 @@ from verifiers.walk import name_components
 MARKED = {PassRule.MISMATCH_COUNT: "Mismatches:", PassRule.BANNER: "Your Design Passed"}
 
 # Words of directives and methods of built-in types: names that a harness may use without declaring them.
-_RESERVED = frozenset(
-    """s ms us ns ps fs none wire name next prev first last num size delete push_back push_front pop_back pop_front
-    len substr exists insert min max sum unique find reverse sort shuffle triggered randomize""".split()
-)
+_RESERVED_TEXT = """
+    s ms us ns ps fs none wire name next prev first last num size delete push_back push_front pop_back pop_front
+    len substr exists insert min max sum unique find reverse sort shuffle triggered randomize"""
+_RESERVED = frozenset(_RESERVED_TEXT.split())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +136,7 @@ def _read_names(text: str, candidate_top: str) -> _Names:
 
 def _macros(text: str) -> set[str]:
     words = [text[x.start : x.end] for x in lex(text) if x.kind not in (LexemeKind.WHITESPACE, LexemeKind.COMMENT)]
-    return {name for word, name in zip(words, words[1:], strict=False) if word == "`define"}
+    return {name for word, name in itertools.pairwise(words) if word == "`define"}
 
 
 def _visit(source: Source, names: _Names, candidate_top: str) -> None:
