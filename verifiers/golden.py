@@ -12,6 +12,7 @@ from verifiers.simulate import Failure, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
 from verifiers.testbench import row_file_text
 from verifiers.trace import Trace
+from verifiers.trace_store import TraceStore
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 
 _LITERAL = re.compile(r"(?:\d*'s?(?P<base>[bodh]))?(?P<digits>[0-9a-f]+)")
@@ -40,11 +41,12 @@ class GoldenRun:
 
 
 class GoldenRuns:
-    """The goldens' traces under one simulator, the most recent kept by oracle and seed."""
+    """The goldens' traces under one simulator, the most recent kept by oracle and seed, all of them in `store`."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: Simulator, store: TraceStore | None = None) -> None:
         self._simulator = simulator
-        self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(self._run)
+        self._store = store
+        self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(self._look_up_or_run)
 
     def run(self, problem: Problem, seed: int, *, is_fresh: bool = False) -> GoldenRun:
         """The golden's run under `seed`; `is_fresh` runs it again even if its trace is known.
@@ -56,6 +58,19 @@ class GoldenRuns:
             return run(problem.oracle, harness_of(problem), seed)
         except InfrastructureError as error:
             raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+
+    def _look_up_or_run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
+        if self._store is None:
+            return self._run(oracle, harness, seed)
+        stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)
+        row_file = row_file_text(stimulus)
+        key = self._store.key(oracle.golden, oracle.golden_top, harness.ports, harness.protocol, row_file)
+        trace = self._store.get(key)
+        if trace is not None:
+            return GoldenRun(stimulus=stimulus, row_file=row_file, trace=trace)
+        run = self._run(oracle, harness, seed)
+        self._store.put(key, run.trace)
+        return run
 
     def _run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
         stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)

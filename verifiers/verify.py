@@ -12,12 +12,15 @@ from pathlib import Path
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import EarlError, InfrastructureError
 from toolchain.icarus import Ending
+from verifiers.cache import DiskCache, unified
+from verifiers.cone import suspect_lines
 from verifiers.extract import extract
 from verifiers.golden import GoldenRun, GoldenRuns, harness_of
 from verifiers.judgement import Judgement
 from verifiers.simulate import Failure, local_simulator
 from verifiers.static_check import static_check
 from verifiers.trace import Trace, compare
+from verifiers.trace_store import TraceStore
 from verifiers.types import Candidate, Outcome, Problem, Stage, Verdict
 
 _OUTCOMES = {  # of a failure that is the candidate's
@@ -42,25 +45,32 @@ _ODD_ENDINGS = {  # these may be the machine's fault as well: they are tried aga
 class Verifier:
     """Judges candidates on this machine, in this process. Not for several threads at once: see `verifiers.farm`.
 
-    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made.
+    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made; golden traces are
+    kept in `cache` too.
     """
 
-    def __init__(self, *, isolation: str = "auto", scratch: Path | None = None) -> None:
+    def __init__(self, *, isolation: str = "auto", scratch: Path | None = None, cache: DiskCache | None = None) -> None:
         self._simulator = local_simulator(isolation=isolation, scratch=scratch)
-        self.goldens = GoldenRuns(self._simulator)
+        self.isolation = self._simulator.isolation
+        store = None if cache is None else TraceStore(cache, self._simulator.versions)
+        self.goldens = GoldenRuns(self._simulator, store)
         self.versions = {**self._simulator.versions, "pyslang": version("pyslang")}
 
     def judge(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> Judgement:
         """Take the code out of a completion and judge it. No code is an outcome, not an error."""
         candidate = extract(completion_text, problem.top_module)
         if candidate is None:
-            message = f"the completion holds no Verilog that could define {problem.top_module}"
-            verdict = self._verdict(Outcome.NO_CODE, Stage.EXTRACT, seeds[0], (Diagnostic(message=message),))
-            return Judgement(candidate=None, verdict=verdict)
+            return self.no_code(problem, seeds[0])
         return Judgement(candidate=candidate, verdict=self.verify(problem, candidate, seeds))
 
+    def no_code(self, problem: Problem, seed: int) -> Judgement:
+        """The judgement on a completion without a candidate."""
+        message = f"the completion holds no Verilog that could define {problem.top_module}"
+        verdict = self._verdict(Outcome.NO_CODE, Stage.EXTRACT, seed, (Diagnostic(message=message),))
+        return Judgement(candidate=None, verdict=verdict)
+
     def verify(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
-        """Judge a candidate under every seed in turn. A pass needs all of them.
+        """Judge a candidate under every seed in turn. A pass needs all of them. Line ends make no difference.
 
         The verdict of a pass is the last seed's, of a failure the failing seed's. A failure of ours (a golden that
         does not run, a lost tool) is the outcome TOOL_ERROR, never an exception.
@@ -68,8 +78,8 @@ class Verifier:
         assert seeds, "a verdict needs a seed"
         started = time.monotonic()
         try:
-            verdict = self._verify(problem, candidate, seeds)
-        except EarlError as error:
+            verdict = self._verify(problem, replace(candidate, text=unified(candidate.text)), seeds)
+        except (EarlError, OSError) as error:  # a full disk, no file handles left: ours
             verdict = self._tool_error(error, seeds[0])
         return replace(verdict, duration_s=time.monotonic() - started)
 
@@ -79,7 +89,7 @@ class Verifier:
             for seed in seeds:
                 golden = self.goldens.run(problem, seed, is_fresh=True)
                 verdict = self._compare(golden, golden.trace, seed)
-        except EarlError as error:
+        except (EarlError, OSError) as error:
             return self._tool_error(error, seeds[0])
         return verdict
 
@@ -96,7 +106,8 @@ class Verifier:
         if isinstance(result, _Stop):
             outcome = _outcome_of(result.failure)
             return self._verdict(outcome, result.failure.stage, result.seed, result.failure.diagnostics)
-        return result
+        suspects = suspect_lines(candidate.text, problem.top_module, result.outputs)
+        return replace(result, suspect_lines=suspects)
 
     def _simulate(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> "Verdict | _Stop":
         """The verdict by simulation, or where and how that stopped short of one."""
@@ -132,7 +143,7 @@ class Verifier:
             isolation=self._simulator.isolation,
         )
 
-    def _tool_error(self, error: EarlError, seed: int) -> Verdict:
+    def _tool_error(self, error: Exception, seed: int) -> Verdict:
         diagnostic = Diagnostic(message=str(error), code=type(error).__name__)
         return self._verdict(Outcome.TOOL_ERROR, Stage.SIMULATE, seed, (diagnostic,))
 
