@@ -24,7 +24,8 @@ COMPILE_LIMITS = Limits(cpu_s=6, wall_s=30.0, memory_bytes=1 << 30, output_bytes
 # CPU time is the limit that counts: it is the same on a busy machine. The wall is for a run that sleeps.
 SIMULATE_LIMITS = Limits(cpu_s=3, wall_s=30.0, memory_bytes=1 << 30, output_bytes=32 << 20)
 
-_DESIGN_FILE, _TESTBENCH_FILE, _IMAGE_FILE = "design.v", "testbench.v", "design.vvp"
+DESIGN_FILE = "design.v"  # of a job's folder
+_TESTBENCH_FILE, _IMAGE_FILE = "testbench.v", "design.vvp"
 _STDERR_SHOWN = 300
 
 
@@ -64,17 +65,17 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="earl-job-", dir=self._scratch) as name:
             folder = Path(name)
             testbench = build_testbench(top, ports, protocol)
-            folder.joinpath(_DESIGN_FILE).write_text(text, encoding="utf-8", errors="replace")
+            folder.joinpath(DESIGN_FILE).write_text(text, encoding="utf-8", errors="replace")
             folder.joinpath(_TESTBENCH_FILE).write_text(testbench.text)
             # The testbench comes first, so that no directive of the design reaches into it.
-            sources = (_TESTBENCH_FILE, _DESIGN_FILE)
+            sources = (_TESTBENCH_FILE, DESIGN_FILE)
             argv = compile_argv(str(self._iverilog.path), sources=sources, top=testbench.top, output=_IMAGE_FILE)
             result = self._executor.run(Command(argv=argv, cwd=folder, limits=COMPILE_LIMITS))
             ending = ending_of(result)
             if ending is Ending.CLEAN:
                 yield CompiledDesign(folder=folder, testbench=testbench)
             else:
-                yield _compile_failure(ending, result)
+                yield compile_failure(ending, result)
 
     def play(self, design: CompiledDesign, row_file: str, num_rows: int) -> Trace | Failure:
         """Run the rows of a `testbench.row_file_text` on a compiled design."""
@@ -83,7 +84,7 @@ class Simulator:
         result = self._executor.run(Command(argv=argv, cwd=design.folder, limits=SIMULATE_LIMITS))
         ending = ending_of(result)
         if ending is not Ending.CLEAN:
-            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(_describe(ending, result),))
+            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(describe_ending(ending, result),))
         trace = parse_trace(result.stdout, design.testbench, num_rows)
         if isinstance(trace, BrokenTrace):
             diagnostic = Diagnostic(message=f"the simulation did not run to its end: {trace.reason}", code="trace")
@@ -111,23 +112,25 @@ def local_executor(*, isolation: str = "auto") -> LocalExecutor:
     return LocalExecutor(isolation=isolation, read_only=prefixes)
 
 
-def _compile_failure(ending: Ending, result: CommandResult) -> Failure:
+def compile_failure(ending: Ending, result: CommandResult) -> Failure:
+    """The failure that a compiler's run is; its diagnostics have a line where they are about DESIGN_FILE."""
     found = parse_compile_log(result.stderr)
     # A compiler that refuses and names no error has not judged the source: that is odd, as a crash is.
     if ending is Ending.REFUSED and not any(diagnostic.severity == "error" for diagnostic in found):
         ending = Ending.CRASH
     diagnostics = tuple(_as_the_candidates(diagnostic) for diagnostic in found)
     if ending is not Ending.REFUSED:
-        diagnostics += (_describe(ending, result),)
+        diagnostics += (describe_ending(ending, result),)
     return Failure(stage=Stage.COMPILE, ending=ending, diagnostics=diagnostics)
 
 
 def _as_the_candidates(diagnostic: Diagnostic) -> Diagnostic:
-    line = diagnostic.line if diagnostic.file == _DESIGN_FILE else None
+    line = diagnostic.line if diagnostic.file == DESIGN_FILE else None
     return replace(diagnostic, file="", line=line)
 
 
-def _describe(ending: Ending, result: CommandResult) -> Diagnostic:
+def describe_ending(ending: Ending, result: CommandResult) -> Diagnostic:
+    """How a run ended, in words, with the end of what it said on stderr."""
     what = f"the run ended by {ending} (exit code {result.returncode}, {result.duration_s:.1f} s)"
     said = result.stderr.strip()[-_STDERR_SHOWN:]
     return Diagnostic(message=f"{what}: {said}" if said else what, code=ending.replace(" ", "_"))
