@@ -26,6 +26,7 @@ MEANINGS = {
     Outcome.TOOL_ERROR: "a failure of ours, not the candidate's: try `earl doctor`",
 }
 _CONTEXT_LINES = 2
+_SHOWN_SUSPECTS = 40
 _LONGEST_BINARY = 8  # bits; longer values are shown in hexadecimal
 _SEVERITY_STYLES = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -42,6 +43,8 @@ def render_judgement(problem: Problem, judgement: Judgement, seeds: tuple[int, .
         parts += [Text(), *_first_mismatch(verdict.first_mismatch, widths)]
     if verdict.outputs:
         parts += [Text(), _output_table(verdict.outputs)]
+    if verdict.suspect_lines and judgement.candidate:
+        parts += [Text(), *_suspects(judgement.candidate.text, verdict.suspect_lines)]
     parts += [Text(), _footer(verdict)]
     return Group(*parts)
 
@@ -120,6 +123,21 @@ def _first_mismatch(first: FirstMismatch, widths: dict[str, int]) -> list[Render
         table.add_row(f"{name} expected", *blank, Text(_value(first.expected), style="green"))
         table.add_row(f"{name} got", *blank, Text(_value(first.got), style="red"))
     return [title, table, Text(), _bits(first)]
+
+
+def _suspects(source: str, lines: tuple[int, ...]) -> list[RenderableType]:
+    """The lines that feed a wrong output: the fault is in one of them, or in one that is missing."""
+    texts = source.expandtabs(4).splitlines()
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for line in lines[:_SHOWN_SUSPECTS]:
+        table.add_row(str(line), "|", Text(printable(texts[line - 1]) if line <= len(texts) else ""))
+    num_code_lines = sum(bool(text.strip()) for text in texts)
+    title = Text(f"Lines that feed a wrong output: {len(lines)} of {num_code_lines}", style="bold")
+    hidden = len(lines) - _SHOWN_SUSPECTS
+    return [title, table] if hidden <= 0 else [title, table, Text(f"and {hidden} more", style="dim")]
 
 
 def _with_width(name: str, widths: dict[str, int]) -> str:

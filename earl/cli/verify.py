@@ -58,7 +58,7 @@ def verdict_document(verdict: "Verdict") -> dict[str, Any]:
         "stage": verdict.stage.value,
         "outputs": outputs,
         **{key: record[key] for key in ("seed", "num_samples", "num_mismatches", "first_mismatch", "diagnostics")},
-        **{key: record[key] for key in ("versions", "isolation", "duration_s")},
+        **{key: record[key] for key in ("suspect_lines", "versions", "isolation", "duration_s")},
     }
 
 

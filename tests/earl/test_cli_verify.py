@@ -151,3 +151,12 @@ def test_a_candidate_that_is_not_there_is_a_usage_error(tmp_path, capsys):
 
 def test_printable_replaces_one_for_one():
     assert printable("a\x1b\u202e\ud800\nb\té") == "a���\nb\té"
+
+
+@pytest.mark.tool
+def test_a_mismatch_names_the_lines_that_feed_the_wrong_output(verify):
+    wrong = "module TopModule (input [3:0] a, output [3:0] y);\n  wire [3:0] unused = a;\n  assign y = a;\nendmodule\n"
+    _, out, _ = verify(wrong, "--json", "--seed", "7")
+    assert json.loads(out)["suspect_lines"] == [3]
+    _, out, _ = verify(wrong, "--seed", "7")
+    assert "Lines that feed a wrong output: 1 of 4" in out
