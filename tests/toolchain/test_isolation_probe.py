@@ -1,0 +1,85 @@
+"""The probes report `broken` where nothing holds an attempt back, what each rung promises, and no attempt not made."""
+
+import functools
+import subprocess
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolchain.command import Command, CommandResult, Limits
+from toolchain.errors import InfrastructureError
+from toolchain.executor import LocalExecutor
+from toolchain.isolation_probe import HELD_BY_RLIMITS, PROBE_NAMES, Probe, probe_isolation, python_prefix
+
+LIMITS = Limits(memory_bytes=512 << 20, output_bytes=1 << 20, file_bytes=4 << 20, processes=16)
+
+
+def run_openly(argv: tuple[str, ...], limits: Limits) -> CommandResult:
+    """No isolation and no limit at all, but an end: what every probe must report as broken."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stdout:
+        try:
+            code = subprocess.run(argv, cwd=folder, stdout=stdout, stderr=subprocess.DEVNULL, timeout=2).returncode
+        except subprocess.TimeoutExpired:
+            code = -9
+        stdout.seek(0)
+        text = stdout.read(64 << 20).decode()
+    return CommandResult(
+        returncode=code, stdout=text, stderr="", duration_s=time.monotonic() - started, is_timed_out=code == -9
+    )
+
+
+def run_on(isolation: str, argv: tuple[str, ...], limits: Limits) -> CommandResult:
+    executor = LocalExecutor(isolation=isolation, read_only=(python_prefix(),))
+    with tempfile.TemporaryDirectory() as folder:
+        return executor.run(Command(argv=argv, cwd=Path(folder), limits=limits))
+
+
+@pytest.fixture(scope="module")
+def open_probes() -> dict[str, Probe]:
+    return {probe.name: probe for probe in probe_isolation(run_openly, LIMITS)}
+
+
+@pytest.fixture(scope="module")
+def rlimits_probes() -> dict[str, Probe]:
+    return {probe.name: probe for probe in probe_isolation(functools.partial(run_on, "rlimits"), LIMITS)}
+
+
+@pytest.mark.parametrize("name", PROBE_NAMES)
+def test_without_isolation_every_attempt_succeeds(open_probes, name):
+    assert not open_probes[name].is_held, open_probes[name].finding
+
+
+@pytest.mark.parametrize("name", HELD_BY_RLIMITS)
+def test_rlimits_hold_memory_and_output(rlimits_probes, name):
+    assert rlimits_probes[name].is_held, rlimits_probes[name].finding
+
+
+@pytest.mark.parametrize("name", [name for name in PROBE_NAMES if name not in HELD_BY_RLIMITS])
+def test_rlimits_alone_are_reported_broken(rlimits_probes, name):
+    assert not rlimits_probes[name].is_held, rlimits_probes[name].finding
+
+
+def test_an_attempt_that_could_not_be_made_is_an_error_and_never_held():
+    def refuse(argv: tuple[str, ...], limits: Limits) -> CommandResult:
+        return CommandResult(returncode=127, stdout="", stderr="no such file", duration_s=0.0)
+
+    with pytest.raises(InfrastructureError, match=r"could not be made.*127.*no such file"):
+        probe_isolation(refuse, LIMITS)
+
+
+def test_nothing_of_the_attempts_is_left(rlimits_probes):
+    assert not [path for folder in ("/tmp", "/var/tmp", "/dev/shm") for path in Path(folder).glob("earl-fill-*")]
+    assert not [path for path in Path("/tmp").glob("earl-host-*")]
+
+
+def test_a_limit_too_wide_is_reported_by_its_own_probe():
+    def run_with_more(argv: tuple[str, ...], limits: Limits) -> CommandResult:
+        return run_on("rlimits", argv, replace(limits, memory_bytes=2 * limits.memory_bytes))
+
+    probes = {probe.name: probe for probe in probe_isolation(run_with_more, LIMITS)}
+    assert not probes["exceed memory"].is_held
+    assert probes["flood output"].is_held
