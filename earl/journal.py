@@ -11,14 +11,15 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from verifiers.judgement import Judgement
+from verifiers.problem_json import problem_to_json
 from verifiers.types import Problem
 
 _JUDGEMENT = TypeAdapter(Judgement)
 
 
 def judgement_key(problem: Problem, completion_text: str, seed: int) -> str:
-    """Hex digest of problem, oracle, exact completion and seed."""
-    material = json.dumps([problem.problem_id, problem.oracle.golden, completion_text, seed])
+    """Hex digest of the whole problem, exact completion and seed."""
+    material = json.dumps([problem_to_json(problem), completion_text, seed])
     return hashlib.sha256(material.encode("utf-8", "surrogatepass")).hexdigest()
 
 
