@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-SURVIVOR_S = 3.0
+SURVIVOR_S = 2.5
 _LINGER_S = 2.0
 _PR_GET_NO_NEW_PRIVS, _PTRACE_TRACEME, _CLONE_NEWUSER, _IPC_CREAT = 39, 0, 0x10000000, 0o1000
 _SHARED_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -45,12 +45,13 @@ def python_prefix() -> Path:
     return Path(sys.base_prefix)
 
 
-def probe_isolation(run: Run, limits: Limits) -> tuple[Probe, ...]:
-    """Try each attempt once under `limits` (those of a simulation, say), in about a second altogether.
+def probe_isolation(run: Run, limits: Limits, names: Sequence[str] | None = None) -> tuple[Probe, ...]:
+    """Make each attempt of `names` (all, by default) once under `limits`, those of a simulation, say.
 
-    Raises InfrastructureError when an attempt could not be made.
+    All take about two seconds. Raises InfrastructureError when an attempt could not be made.
     """
-    return tuple(_PROBES[name](name, _Attacker(run=run, limits=limits)) for name in _PROBES)
+    attacker = _Attacker(run=run, limits=limits)
+    return tuple(_PROBES[name](name, attacker) for name in names or PROBE_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
