@@ -99,3 +99,9 @@ def lex(code: str) -> list[Lexeme]:
         kind = _kind_of_word(match.group()) if group == "word" else LexemeKind(group)
         lexemes.append(Lexeme(start=match.start(), end=match.end(), kind=kind))
     return lexemes
+
+
+def rename_identifier(code: str, old: str, new: str) -> str:
+    """`code` with the identifier `old` replaced by `new` wherever it stands as one."""
+    pieces = (code[lexeme.start : lexeme.end] for lexeme in lex(code))
+    return code if old == new else "".join(new if piece == old else piece for piece in pieces)

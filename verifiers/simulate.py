@@ -27,6 +27,12 @@ SIMULATE_LIMITS = Limits(cpu_s=3, wall_s=30.0, memory_bytes=1 << 30, output_byte
 DESIGN_FILE = "design.v"  # of a job's folder
 _TESTBENCH_FILE, _IMAGE_FILE = "testbench.v", "design.vvp"
 _STDERR_SHOWN = 300
+_ODD_ENDINGS = {
+    (Stage.COMPILE, Ending.CRASH),
+    (Stage.SIMULATE, Ending.CRASH),
+    (Stage.SIMULATE, Ending.REFUSED),
+    (Stage.SIMULATE, Ending.CLEAN),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +42,11 @@ class Failure:
     stage: Stage  # COMPILE or SIMULATE
     ending: Ending
     diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether the machine may be at fault as well as the design: such a run is tried again."""
+        return (self.stage, self.ending) in _ODD_ENDINGS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

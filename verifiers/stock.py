@@ -1,0 +1,143 @@
+"""Judges a candidate by a benchmark's own testbench, hardened: renamed under a fresh nonce for each run.
+
+A pass needs the harness's one result line, no mismatch, a clean end and, where there is a golden, as many samples as
+the golden itself gets. That the testbench asks for too little is not seen here: `verifiers.verify` wants our own
+generated testbench as well. With a testbench alone, a design that is right for just its length and stimulus passes.
+"""
+
+import functools
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.diagnostics import Diagnostic
+from toolchain.errors import InfrastructureError, UsageError
+from toolchain.executor import Executor
+from toolchain.tool import find_tool
+from verifiers.checker import run_check
+from verifiers.interface import ports_of
+from verifiers.lexer import rename_identifier
+from verifiers.simulate import Failure
+from verifiers.stock_checker import StockChecker, StockJob, StockScore
+from verifiers.stock_rename import StockHarness, read_harness
+from verifiers.types import Port, Problem, TestbenchOracle
+
+_NUM_CONTROLS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StockFinding:
+    """A testbench's score for a candidate, and what is wrong with it: nothing for a pass."""
+
+    score: StockScore
+    faults: tuple[Diagnostic, ...]
+
+
+class StockJudge:
+    """Stock testbenches under one executor. The goldens' scores are kept, the most recent ones.
+
+    Raises ToolNotFound when Icarus is not installed.
+    """
+
+    def __init__(self, *, executor: Executor, scratch: Path | None = None) -> None:
+        self._executor = executor
+        self._scratch = scratch
+        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
+        self._checker = StockChecker(iverilog=iverilog, vvp=vvp)
+        self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
+
+    def judge(self, problem: Problem, design: str) -> StockFinding | Failure:
+        """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
+
+        Raises InfrastructureError when the golden does not pass the testbench here: then no candidate can be judged.
+        """
+        control = self.control(problem)
+        result = self._run(problem, design)
+        if isinstance(result, Failure) and result.is_odd:
+            # Ours or the candidate's? If it is the machine, the golden fails too, or a second try goes through.
+            self.control(problem, is_fresh=True)
+            result = self._run(problem, design)
+        if isinstance(result, Failure):
+            return result
+        return StockFinding(score=result, faults=_faults(result, control))
+
+    def control(self, problem: Problem, *, is_fresh: bool = False) -> StockScore | None:
+        """The golden's own score; None where there is no golden and the harness was seen to run with an empty module.
+
+        `is_fresh` runs it again even if it is known. Raises InfrastructureError when it fails.
+        """
+        ports = required_ports(problem)
+        run = self._run_control if is_fresh else self._known_control
+        try:
+            return run(problem.oracle, problem.top_module, ports)
+        except InfrastructureError as error:
+            raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+
+    def _run_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
+        if oracle.golden is None:
+            result = self._run_once(oracle, top_module, ports, _empty_module(top_module, ports))
+        else:
+            assert oracle.golden_top is not None, "an oracle with a golden names its top module"
+            design = rename_identifier(oracle.golden, oracle.golden_top, top_module)
+            result = self._run_once(oracle, top_module, ports, design)
+        if isinstance(result, Failure):
+            said = "; ".join(diagnostic.message for diagnostic in result.diagnostics[:3])
+            what = "an empty module" if oracle.golden is None else "the golden"
+            raise InfrastructureError(
+                f"{what} fails in the testbench at {result.stage} ({result.ending}): {said}. Repair it."
+            )
+        if oracle.golden is None:
+            return None
+        if result.num_mismatches or not result.num_samples:
+            raise InfrastructureError(
+                f"the golden fails in the testbench: {result.num_mismatches} mismatches in {result.num_samples} "
+                "samples. Repair it."
+            )
+        return result
+
+    def _run(self, problem: Problem, design: str) -> StockScore | Failure:
+        return self._run_once(problem.oracle, problem.top_module, required_ports(problem), design)
+
+    def _run_once(
+        self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...], design: str
+    ) -> StockScore | Failure:
+        nonce = secrets.token_hex(8)
+        top, text = _harness(oracle, top_module, ports).render(nonce)
+        job = StockJob(harness=text, top=top, nonce=nonce, rule=oracle.rule, design=design, files=oracle.files)
+        return run_check(self._checker, job, self._executor, scratch=self._scratch)
+
+
+def required_ports(problem: Problem) -> tuple[Port, ...]:
+    """The ports that a candidate must have: the problem's, or else the golden's. UsageError where there is neither."""
+    oracle = problem.oracle
+    if problem.ports is not None:
+        return problem.ports
+    if oracle.golden is None or oracle.golden_top is None:
+        raise UsageError(f"problem {problem.problem_id} has neither ports nor a golden; give one of them.")
+    return _golden_ports(oracle.golden, oracle.golden_top)
+
+
+@functools.lru_cache(maxsize=_NUM_CONTROLS)
+def _golden_ports(golden: str, golden_top: str) -> tuple[Port, ...]:
+    return ports_of(golden, golden_top)
+
+
+@functools.lru_cache(maxsize=_NUM_CONTROLS)
+def _harness(oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockHarness:
+    return read_harness(oracle, candidate_top=top_module, port_names=frozenset(port.name for port in ports))
+
+
+def _faults(score: StockScore, control: StockScore | None) -> tuple[Diagnostic, ...]:
+    messages = []
+    if score.num_mismatches:
+        messages.append(f"the stock testbench counts {score.num_mismatches} mismatches in {score.num_samples} samples")
+    if control is not None and score.num_samples != control.num_samples:
+        messages.append(f"the stock testbench takes {score.num_samples} samples, {control.num_samples} of the golden")
+    if score.num_samples == 0:
+        messages.append("the stock testbench takes no sample")
+    return tuple(Diagnostic(message=message, code="stock_testbench") for message in messages)
+
+
+def _empty_module(top_module: str, ports: tuple[Port, ...]) -> str:
+    header = ", ".join(f"{port.direction} [{port.width - 1}:0] {port.name}" for port in ports)
+    return f"module {top_module} ({header});\nendmodule\n"

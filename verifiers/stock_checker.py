@@ -1,0 +1,107 @@
+"""Compiles and runs a candidate in a stock testbench under a nonce, and reads the result line. Pure: runs nothing.
+
+What counts as a result is what the harness alone can print: the line that carries the nonce. It says nothing of whose
+fault a failure is, and nothing of whether the result is good enough: that is `verifiers.stock`'s.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolchain.command import CommandResult, Limits
+from toolchain.diagnostics import Diagnostic
+from toolchain.icarus import Ending, compile_argv, ending_of, simulate_argv
+from verifiers.checker import Step
+from verifiers.simulate import COMPILE_LIMITS, DESIGN_FILE, Failure, compile_failure, describe_ending
+from verifiers.stock_rename import MARKED
+from verifiers.types import PassRule, Stage
+
+# A stock testbench runs as long as its author liked: upstream's own limit is 30 s.
+RUN_LIMITS = Limits(cpu_s=20, wall_s=40.0, memory_bytes=1 << 30, output_bytes=32 << 20)
+
+_HARNESS_FILE, _DEFAULTS_FILE, _IMAGE_FILE = "testbench.sv", "defaults.v", "stock.vvp"
+_DEFAULTS = "`resetall\n"  # nothing that the harness sets (net type, time scale) reaches into the candidate
+_COUNTS = re.compile(r"(\d+) in (\d+) samples")
+_FAILURE_TEXT = re.compile(r"\bError\b|\bFailed\b|\bcompleted with +[1-9]\d* */ *\d+ failures", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StockJob:
+    """A harness that was renamed under `nonce`, and the candidate's text."""
+
+    harness: str
+    top: str
+    nonce: str
+    rule: PassRule
+    design: str
+    files: tuple[tuple[str, str], ...] = ()  # data that the testbench reads
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StockScore:
+    """What the testbench says. A banner is one sample."""
+
+    num_mismatches: int
+    num_samples: int
+
+
+class StockChecker:
+    """Icarus Verilog on stock testbenches, given the paths of its two programs."""
+
+    def __init__(self, *, iverilog: str, vvp: str) -> None:
+        self._iverilog = iverilog
+        self._vvp = vvp
+
+    def files(self, job: StockJob) -> dict[str, str]:
+        own = {_HARNESS_FILE: job.harness, _DEFAULTS_FILE: _DEFAULTS, DESIGN_FILE: job.design}
+        return {**dict(job.files), **own}
+
+    def steps(self, job: StockJob) -> tuple[Step, ...]:
+        # The harness comes first, so that no directive of the candidate reaches into it.
+        sources = (_HARNESS_FILE, _DEFAULTS_FILE, DESIGN_FILE)
+        compiler = compile_argv(self._iverilog, sources=sources, top=job.top, output=_IMAGE_FILE)
+        return (
+            Step(argv=compiler, limits=COMPILE_LIMITS),
+            Step(argv=simulate_argv(self._vvp, image=_IMAGE_FILE), limits=RUN_LIMITS),
+        )
+
+    def collects(self, job: StockJob) -> tuple[str, ...]:
+        return ()
+
+    def parse(self, job: StockJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> StockScore | Failure:
+        """The score, or how the compiler (one result) or the simulation (two) failed to give one."""
+        ending = ending_of(results[-1])
+        if ending is not Ending.CLEAN:
+            if len(results) == 1:
+                return compile_failure(ending, results[-1])
+            diagnostic = describe_ending(ending, results[-1])
+            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+        assert len(results) == 2, f"a clean compilation is followed by a run, got {len(results)} results"
+        score = read_score(results[-1].stdout, job.nonce, job.rule)
+        if isinstance(score, StockScore):
+            return score
+        diagnostic = Diagnostic(message=f"the simulation ended well, but {score}", code="result_line")
+        return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+
+
+def read_score(stdout: str, nonce: str, rule: PassRule) -> StockScore | str:
+    """The score that the harness's one result line gives, or why there is none."""
+    mark = f"{nonce} {MARKED[rule]}"
+    lines = [line for line in stdout.split("\n") if mark in line]
+    if rule is PassRule.BANNER:
+        return _read_banner(stdout, len(lines))
+    if len(lines) != 1:
+        return f"the testbench printed {len(lines)} result lines, not one"
+    counts = _COUNTS.fullmatch(lines[0].removeprefix(mark).strip())
+    if counts is None:
+        return f"the testbench's result line reads {lines[0].removeprefix(nonce).strip()!r:.80}"
+    return StockScore(num_mismatches=int(counts[1]), num_samples=int(counts[2]))
+
+
+def _read_banner(stdout: str, num_banners: int) -> StockScore | str:
+    failure = _FAILURE_TEXT.search(stdout)
+    if failure is not None:
+        return StockScore(num_mismatches=1, num_samples=1)
+    if num_banners != 1:
+        return f"the testbench printed {num_banners} pass banners, not one, and no failure"
+    return StockScore(num_mismatches=0, num_samples=1)
