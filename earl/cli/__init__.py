@@ -15,6 +15,7 @@ _COMMANDS = {  # name -> (module, one line for --help)
     "sft": ("earl.cli.sft", "Warm-start a policy on specifications and goldens."),
     "train": ("earl.cli.train", "Train a policy by RL with verifiable rewards."),
     "eval": ("earl.cli.eval", "Measure a policy on held-out problems."),
+    "serve": ("earl.cli.serve", "Serve verdicts over HTTP."),
     "report": ("earl.cli.report", "Write the HTML report of a run."),
     "demo": ("earl.cli.demo", "Warm start, evaluate, train, evaluate, report: the whole job."),
 }

@@ -1,0 +1,40 @@
+"""The service's figures in Prometheus' text format. A registry of its own for each application."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from verifiers.judgement import Judgement
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+class Metrics:
+    """Counts answers, verdicts and batches; reads the number of pending jobs when asked."""
+
+    def __init__(self, *, num_pending_jobs: Callable[[], int], max_pending_jobs: int) -> None:
+        self._registry = CollectorRegistry()
+        self.answers = Counter("earl_answers", "HTTP answers", ["path", "status"], registry=self._registry)
+        self._verdicts = Counter("earl_verdicts", "Verdicts given", ["outcome"], registry=self._registry)
+        self._verdict_s = Histogram(
+            "earl_verdict_seconds", "Time of one judgement in its worker", registry=self._registry, buckets=_SECONDS
+        )
+        self.batch_s = Histogram(
+            "earl_batch_seconds", "Time from a batch's arrival to its answer", registry=self._registry, buckets=_SECONDS
+        )
+        self.num_replayed = Counter(
+            "earl_batches_replayed", "Batches answered by a known idempotency key", registry=self._registry
+        )
+        pending = Gauge("earl_pending_jobs", "Jobs accepted and not yet judged", registry=self._registry)
+        pending.set_function(num_pending_jobs)
+        Gauge("earl_max_pending_jobs", "Jobs that may be pending", registry=self._registry).set(max_pending_jobs)
+
+    def count(self, judgement: Judgement) -> None:
+        """Count a judgement that was made (a replayed answer makes none)."""
+        self._verdicts.labels(judgement.verdict.outcome.value).inc()
+        self._verdict_s.observe(judgement.verdict.duration_s)
+
+    def text(self) -> bytes:
+        """All figures."""
+        return generate_latest(self._registry)
