@@ -1,50 +1,81 @@
 """Judges many completions at once in killable worker processes. Torch never enters those.
 
-Each of the farm's threads owns one worker. A job that its worker does not survive is run once more in a fresh one; a
-second death is the candidate's if the golden still runs there, and ours otherwise. Equal jobs under way are one job.
+Each of the farm's threads owns one worker. Whose fault a bad end is, is decided here: a job that its worker does not
+survive, that runs out of time or memory beside others, or that ends as a tool error, is run again with all other
+workers at rest. A second death is the candidate's if the golden still runs there, and ours otherwise. Equal jobs under
+way are one job; equal candidates of the past are looked up in the cache, if there is one.
 """
 
-import queue
+import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-
-from pydantic import ValidationError
 
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError, UsageError
 from toolchain.sandbox import choose_rung
 from toolchain.tool import find_tool
-from verifiers.judgement import JOB, JUDGEMENT, Job, Judgement
+from verifiers.breaker import CircuitBreaker
+from verifiers.cache import DiskCache
+from verifiers.farm_stats import FarmStats, Tally
+from verifiers.floor import Floor, Visit
+from verifiers.job_queue import MAX_GROUP, JobQueue
+from verifiers.judgement import VERDICT, Answer, GroupJob, Job, Judgement, Source, WorkerSettings
+from verifiers.slot import Slot
 from verifiers.types import Outcome, Problem, Stage, Verdict
-from verifiers.worker_process import WorkerLost, WorkerProcess
+from verifiers.worker_process import WorkerLost
 
-JOBS_PER_WORKER = 500  # a worker is replaced after that many: what native code leaks goes with it
+AUDIT_FRACTION = 0.01
+_LOAD_OUTCOMES = (Outcome.TIMEOUT, Outcome.RESOURCE_LIMIT)  # beside others these may be the machine's doing
+_log = logging.getLogger("verifiers.farm")
 
 
 class Farm:
     """A set of worker processes. Use it as a context manager, or call `close`.
 
-    `isolation` is "auto" or a rung of `toolchain.sandbox`; `job_wall_s` is the deadline of one job in a worker.
-    Raises ToolNotFound without Icarus, InfrastructureError when the named rung does not work here.
+    `isolation` is "auto" or a rung of `toolchain.sandbox`; `job_wall_s` is the deadline of one job in a worker;
+    `max_queued` bounds the jobs that wait; `cache` is the file where verdicts and golden traces are kept.
+    Raises ToolNotFound without Icarus, InfrastructureError when the named rung does not work here, UsageError for a
+    cache that cannot be made.
     """
 
-    def __init__(self, *, num_workers: int = 2, isolation: str = "auto", job_wall_s: float = 60.0) -> None:
-        if num_workers < 1 or job_wall_s <= 0:
-            raise UsageError(f"num_workers is {num_workers} and job_wall_s {job_wall_s}; both must be positive.")
+    def __init__(
+        self,
+        *,
+        num_workers: int = 2,
+        isolation: str = "auto",
+        job_wall_s: float = 60.0,
+        max_queued: int = 4096,
+        cache: Path | None = None,
+        audit_fraction: float = AUDIT_FRACTION,
+    ) -> None:
+        if num_workers < 1 or job_wall_s <= 0 or max_queued < 1:
+            raise UsageError(
+                f"num_workers is {num_workers}, job_wall_s {job_wall_s} and max_queued {max_queued}; "
+                "all must be positive."
+            )
         for name in ("iverilog", "vvp"):
             find_tool(name)
         self.isolation = choose_rung(isolation)
-        self._job_wall_s = job_wall_s
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._cache = None if cache is None else DiskCache(cache)
+        path = "" if cache is None else str(cache.absolute())
+        settings = WorkerSettings(isolation=self.isolation, cache=path, audit_fraction=audit_fraction)
+        self._stall_s = job_wall_s * (MAX_GROUP + 4)  # a group, then a member again: none takes longer
+        self._max_queued = max_queued
+        self._queue = JobQueue(max_jobs=max_queued)
+        self._floor = Floor()
+        self._breaker = CircuitBreaker()
+        self._tally = Tally()
         self._under_way: dict[Job, Future[Judgement]] = {}
         self._lock = threading.Lock()
         self._is_closed = False
-        self._workers: list[WorkerProcess | None] = [None] * num_workers
+        self._slots = [Slot(settings, job_wall_s=job_wall_s) for _ in range(num_workers)]
         self._threads = [
-            threading.Thread(target=self._serve, args=(slot,), name=f"farm-{slot}", daemon=True)
-            for slot in range(num_workers)
+            threading.Thread(target=self._serve, args=(slot,), name=f"farm-{number}", daemon=True)
+            for number, slot in enumerate(self._slots)
         ]
         for thread in self._threads:
             thread.start()
@@ -57,20 +88,34 @@ class Farm:
     ) -> None:
         self.close()
 
-    def submit(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> "Future[Judgement]":
-        """Queue a completion. Equal jobs under way share one future: do not cancel it."""
+    def submit(
+        self, problem: Problem, completion_text: str, seeds: tuple[int, ...], *, is_blocking: bool = True
+    ) -> "Future[Judgement]":
+        """Queue a completion. Equal jobs under way share one future.
+
+        A full queue is waited for, or raises Overloaded when not `is_blocking`. Raises InfrastructureError when the
+        farm is closed or fails fast, DeadlineExceeded when a full queue does not move.
+        """
         if not seeds:
             raise UsageError("a judgement needs at least one seed, got none; use EVAL_SEEDS or group_seed.")
+        self._breaker.check()
         # Half a surrogate pair cannot be written to a file or a wire: it becomes a question mark, of the same length.
         text = completion_text.encode(errors="replace").decode()
         job = Job(problem=problem, completion_text=text, seeds=seeds)
         with self._lock:
-            if self._is_closed:
-                raise InfrastructureError("a job was submitted to a farm that is closed; open a new one.")
+            self._check_open("a job was submitted to a farm that is closed; open a new one.")
+            self._tally.add("num_submitted")
             future = self._under_way.get(job)
-            if future is None:
-                future = self._under_way[job] = Future()
-                self._jobs.put(job)
+            if future is not None:
+                self._tally.add("num_shared")
+                return future
+            future = self._under_way[job] = Future()
+            future.set_running_or_notify_cancel()  # it cannot be cancelled: others may share it
+        try:
+            self._queue.put(job, is_blocking=is_blocking, stall_s=self._stall_s)
+        except InfrastructureError as error:
+            self._fail(job, error)
+            raise
         return future
 
     def judge_all(
@@ -87,52 +132,102 @@ class Farm:
                 progress(num_done, len(futures))
         return judgements
 
+    def stats(self) -> FarmStats:
+        """How the farm stands, and what it has done so far."""
+        with self._lock:
+            num_under_way = len(self._under_way)
+        num_queued = len(self._queue)
+        now = FarmStats(
+            num_workers=len(self._slots),
+            num_queued=num_queued,
+            num_running=max(0, num_under_way - num_queued),
+            max_queued=self._max_queued,
+            breaker=self._breaker.state,
+            num_workers_started=sum(slot.num_started for slot in self._slots),
+            num_workers_lost=sum(slot.num_lost for slot in self._slots),
+        )
+        return self._tally.fill_in(now)
+
     def close(self) -> None:
         """End the farm: jobs not yet judged fail with InfrastructureError, and all workers are killed. Idempotent."""
         with self._lock:
             self._is_closed = True
-            workers = [worker for worker in self._workers if worker is not None]
-        for worker in workers:
-            worker.interrupt()
-        for _ in self._threads:
-            self._jobs.put(None)
+        for job in self._queue.close():
+            self._fail(job, InfrastructureError("the farm was closed before this job was judged."))
+        for slot in self._slots:
+            slot.close()
         for thread in self._threads:
             thread.join()
+        if self._cache is not None:
+            self._cache.close()
 
-    def _serve(self, slot: int) -> None:
+    def _serve(self, slot: Slot) -> None:
         try:
-            while (job := self._jobs.get()) is not None:
-                try:
-                    judgement = self._judge(slot, job)
-                except Exception as error:  # the boundary of a job: whatever happens belongs to its future
-                    self._finish(job).set_exception(error)
-                else:
-                    self._finish(job).set_result(judgement)
+            while (jobs := self._queue.take()) is not None:
+                self._serve_jobs(slot, jobs)
         finally:
-            self._drop(slot)
+            slot.drop()
 
-    def _judge(self, slot: int, job: Job) -> Judgement:
+    def _serve_jobs(self, slot: Slot, jobs: tuple[Job, ...]) -> None:
+        """Answer the futures of all jobs, come what may. The first of them is the breaker's trial if it wants one."""
+        left, is_trial = list(jobs), False
         try:
-            return self._ask(slot, job)
-        except WorkerLost as first:
-            self._check_open()
-            try:
-                return self._ask(slot, job)
-            except WorkerLost as second:
-                self._check_open()
-                return self._blame(slot, job, f"{first}; then, in a fresh worker: {second}")
+            is_trial = self._breaker.enter()
+            for answer in self._judge(slot, jobs):
+                self._settle(left[0], answer)
+                error = "" if answer.judgement.verdict.is_scored else _said(answer.judgement.verdict)
+                self._breaker.record(left.pop(0).problem.problem_id, error, is_trial=is_trial)
+                is_trial = False
+        except Exception as error:  # the boundary of a job: whatever happens belongs to its future
+            for job in left:
+                self._fail(job, error)
+            if left and not self._is_closed:
+                self._breaker.record(left[0].problem.problem_id, str(error), is_trial=is_trial)
 
-    def _blame(self, slot: int, job: Job, how: str) -> Judgement:
-        """The verdict on a job that two workers did not survive: does the golden alone do better?"""
+    def _judge(self, slot: Slot, jobs: tuple[Job, ...]) -> Iterator[Answer]:
+        """The answers to jobs of one problem and seeds, in order."""
+        self._tally.add("num_groups", int(len(jobs) > 1))
+        try:
+            with self._floor.shared(wait_s=self._stall_s * len(self._slots)) as visit:
+                reply = slot.ask(_group_of(jobs))
+        except WorkerLost as lost:
+            self._check_open()
+            for job in jobs:
+                if len(jobs) > 1:
+                    yield from self._judge(slot, (job,))
+                else:
+                    yield self._judge_alone(slot, job, [str(lost)])
+        else:
+            self._tally.add("num_cache_faults", reply.num_cache_faults)
+            for job, answer in zip(jobs, reply.answers, strict=True):
+                if _is_doubtful(answer, visit):
+                    again = self._judge_alone(slot, job, [])
+                    answer = replace(again, source=answer.source, stored=answer.stored) if answer.stored else again
+                yield answer
+
+    def _judge_alone(self, slot: Slot, job: Job, deaths: list[str]) -> Answer:
+        """The answer to a job with all other workers at rest. `deaths` are those of the workers that it has cost."""
+        self._tally.add("num_reruns_alone")
+        with self._floor.alone(wait_s=self._stall_s * len(self._slots)):
+            while len(deaths) < 2:
+                try:
+                    return slot.ask(_group_of((job,), is_fresh=True)).answers[0]
+                except WorkerLost as lost:
+                    self._check_open()
+                    deaths.append(str(lost))
+            return self._blame(slot, job, f"{deaths[0]}; then, in a fresh worker: {deaths[1]}")
+
+    def _blame(self, slot: Slot, job: Job, how: str) -> Answer:
+        """The answer to a job that two workers did not survive: does the golden alone do better?"""
         outcome = Outcome.RESOURCE_LIMIT
         try:
-            golden = self._ask(slot, Job(problem=job.problem, completion_text=None, seeds=job.seeds))
-        except WorkerLost as error:
-            outcome, how = Outcome.TOOL_ERROR, f"{how}; the golden alone: {error}"
+            golden = slot.ask(GroupJob(problem=job.problem, completion_texts=(), seeds=job.seeds)).answers[0].judgement
+        except WorkerLost as lost:
+            self._check_open()
+            outcome, how = Outcome.TOOL_ERROR, f"{how}; the golden alone: {lost}"
         else:
             if not golden.verdict.passed:
-                said = "; ".join(diagnostic.message for diagnostic in golden.verdict.diagnostics)
-                outcome, how = Outcome.TOOL_ERROR, f"{how}; the golden alone: {said}"
+                outcome, how = Outcome.TOOL_ERROR, f"{how}; the golden alone: {_said(golden.verdict)}"
         verdict = Verdict(
             outcome=outcome,
             stage=Stage.SCREEN,
@@ -140,40 +235,60 @@ class Farm:
             diagnostics=(Diagnostic(message=how, code="worker_lost"),),
             isolation=self.isolation,
         )
-        return Judgement(candidate=None, verdict=verdict)
+        return Answer(judgement=Judgement(candidate=None, verdict=verdict))
 
-    def _ask(self, slot: int, job: Job) -> Judgement:
-        worker = self._worker(slot)
-        try:
-            return JUDGEMENT.validate_json(worker.ask(JOB.dump_json(job), wall_s=self._job_wall_s))
-        except WorkerLost:
-            self._drop(slot)
-            raise
-        except ValidationError as error:
-            self._drop(slot)
-            raise WorkerLost(f"the worker's answer is no judgement: {error}") from error
-
-    def _worker(self, slot: int) -> WorkerProcess:
-        """The slot's worker, or a new one when there is none or it has served long enough."""
-        worker = self._workers[slot]
-        if worker is not None and worker.num_jobs >= JOBS_PER_WORKER:
-            self._drop(slot)
-            worker = None
-        if worker is None:
-            with self._lock:  # so that `close` either sees the new worker or keeps it from being started
-                self._check_open()
-                worker = self._workers[slot] = WorkerProcess(isolation=self.isolation)
-        return worker
-
-    def _drop(self, slot: int) -> None:
-        worker, self._workers[slot] = self._workers[slot], None
-        if worker is not None:
-            worker.kill()
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise InfrastructureError("the farm was closed before this job was judged.")
-
-    def _finish(self, job: Job) -> "Future[Judgement]":
+    def _settle(self, job: Job, answer: Answer) -> None:
+        """Count an answer, keep its verdict if it is final and new, and give it to the job's future."""
+        verdict = answer.judgement.verdict
+        self._tally.judged(job.problem.problem_id, verdict)
+        self._tally.add("num_stored", int(answer.source is Source.STORED))
+        self._tally.add("num_same_design", int(answer.source is Source.SHARED))
+        if answer.stored is not None:
+            self._audit(job, answer, answer.stored)
+        elif self._cache is not None and answer.key and verdict.is_scored:
+            self._cache.put(answer.key, VERDICT.dump_json(verdict))
         with self._lock:
-            return self._under_way.pop(job)
+            future = self._under_way.pop(job)
+        future.set_result(answer.judgement)
+
+    def _audit(self, job: Job, answer: Answer, stored: Verdict) -> None:
+        self._tally.add("num_audits")
+        fresh = answer.judgement.verdict
+        if not fresh.is_scored or replace(fresh, duration_s=0.0) == replace(stored, duration_s=0.0):
+            return
+        assert self._cache is not None, "a stored verdict without a cache"
+        self._cache.drop(answer.key)
+        self._tally.add("num_alarms")
+        _log.error(
+            "the cache held another verdict on a candidate of %s than a new run gives (%s, now %s); it was dropped",
+            *(job.problem.problem_id, stored.outcome, fresh.outcome),
+        )
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        with self._lock:
+            future = self._under_way.pop(job, None)
+        if future is not None:  # else it was answered before the error came
+            self._tally.add("num_failed")
+            future.set_exception(error)
+
+    def _check_open(self, message: str = "the farm was closed before this job was judged.") -> None:
+        if self._is_closed:
+            raise InfrastructureError(message)
+
+
+def _group_of(jobs: tuple[Job, ...], *, is_fresh: bool = False) -> GroupJob:
+    texts = tuple(job.completion_text for job in jobs)
+    return GroupJob(problem=jobs[0].problem, completion_texts=texts, seeds=jobs[0].seeds, is_fresh=is_fresh)
+
+
+def _is_doubtful(answer: Answer, visit: Visit) -> bool:
+    """Whether another run might find otherwise: a failure of ours, or a limit that was met beside others."""
+    if answer.source is Source.STORED:
+        return False
+    verdict = answer.judgement.verdict
+    is_crash = any(diagnostic.code == "crash" for diagnostic in verdict.diagnostics)
+    return not verdict.is_scored or (not visit.was_alone and (is_crash or verdict.outcome in _LOAD_OUTCOMES))
+
+
+def _said(verdict: Verdict) -> str:
+    return "; ".join(diagnostic.message for diagnostic in verdict.diagnostics)

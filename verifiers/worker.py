@@ -1,43 +1,83 @@
-"""One judging process: `python -m verifiers.worker ISOLATION SCRATCH` reads jobs from a socket on its standard input.
+"""One judging process: `python -m verifiers.worker SETTINGS SCRATCH` reads group jobs from a socket on standard input.
 
-A job and its answer are one line of JSON each. The process has limits of its own, since pyslang is native code over
-hostile text. Nothing is caught here: what the process cannot survive, the farm sees as its death. Never imports torch.
+A job and its reply are one line of JSON each. The process has limits of its own, since pyslang is native code over
+hostile text. Nothing is caught here: what the process cannot survive, the farm sees as its death. When the farm dies,
+so does the worker, with its simulators and its scratch folder. Never imports torch.
 """
 
+import os
 import resource
+import select
+import shutil
 import signal
 import socket
 import sys
+import threading
+import traceback
 from pathlib import Path
+from types import TracebackType
 
-from verifiers.judgement import JOB, JUDGEMENT, Job, Judgement
+from verifiers.cache import DiskCache
+from verifiers.group_judge import GroupJudge
+from verifiers.judgement import GROUP_JOB, REPLY, WORKER_SETTINGS
 from verifiers.verify import Verifier
+from verifiers.worker_process import kill_children
 
 MEMORY_BYTES = 2 << 30
-STATIC_CPU_S = 20.0  # of this process for one job; the simulators that it starts have limits of their own
+STATIC_CPU_S = 20.0  # of this process for one completion; the simulators that it starts have limits of their own
 
 
-def judge_job(verifier: Verifier, job: Job) -> Judgement:
-    """The answer to a job."""
-    if job.completion_text is None:
-        return Judgement(candidate=None, verdict=verifier.verify_golden(job.problem, job.seeds))
-    return verifier.judge(job.problem, job.completion_text, job.seeds)
+def guard() -> None:
+    """Bound this process for good: its memory, and no core files."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def arm(num_completions: int) -> None:
+    """Let this process end by SIGPROF when it uses more CPU time than so many completions may; 0 disarms.
+
+    The signal's default action needs no Python code to run: native code that loops cannot hold on to the worker.
+    """
+    signal.setitimer(signal.ITIMER_PROF, STATIC_CPU_S * num_completions)
+
+
+def die_with_the_farm(connection: socket.socket, scratch: Path) -> None:
+    """Wait in a thread for the other end of the socket to close, then end everything at once."""
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(connection, select.POLLRDHUP)
+        poll.poll()
+        kill_children(os.getpid())
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+
+
+def die_of(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback and end here: an orderly exit would bury it under pyslang's report of leaked objects."""
+    traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def main() -> None:
     """Serve jobs until the other end closes the socket."""
-    isolation, scratch = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    verifier = Verifier(isolation=isolation, scratch=Path(scratch))
+    sys.excepthook = die_of
+    guard()
+    settings, scratch = WORKER_SETTINGS.validate_json(sys.argv[1]), Path(sys.argv[2])
     with socket.socket(fileno=sys.stdin.fileno()) as connection, connection.makefile("rwb") as lines:
+        die_with_the_farm(connection, scratch)
+        cache = DiskCache(Path(settings.cache)) if settings.cache else None
+        verifier = Verifier(isolation=settings.isolation, scratch=scratch, cache=cache)
+        judge = GroupJudge(verifier, cache, audit_fraction=settings.audit_fraction)
         for line in lines:
-            job = JOB.validate_json(line)
-            # SIGPROF ends the process by default: native code that loops cannot hold on to the worker.
-            signal.setitimer(signal.ITIMER_PROF, STATIC_CPU_S)
-            answer = JUDGEMENT.dump_json(judge_job(verifier, job))
-            signal.setitimer(signal.ITIMER_PROF, 0.0)
-            lines.write(answer + b"\n")
+            job = GROUP_JOB.validate_json(line)
+            arm(max(1, len(job.completion_texts)))
+            reply = REPLY.dump_json(judge.answer(job))
+            arm(0)
+            lines.write(reply + b"\n")
             lines.flush()
 
 

@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from verifiers.judgement import WORKER_SETTINGS, WorkerSettings
+
 _ANSWER_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 16
 _LOG_SHOWN_BYTES = 400
@@ -18,14 +20,26 @@ _PASSED_ON = ("PATH", "EARL_IVERILOG", "EARL_VVP", "EARL_BWRAP", "EARL_PRLIMIT")
 _ROOT = Path(__file__).resolve().parents[1]  # where the packages are imported from
 
 
+def kill_children(pid: int) -> None:
+    """End by SIGKILL what a process has started, each with its group: commands have sessions of their own."""
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process itself, or a thread of it, has ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in task.joinpath("children").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.killpg(int(child), signal.SIGKILL)
+
+
 class WorkerLost(Exception):
     """The worker died, or passed the deadline and was killed. The message says which, with the end of its log."""
 
 
 class WorkerProcess:
-    """A running `verifiers.worker`, its socket, its log and its scratch folder. For one thread at a time."""
+    """A running `verifiers.worker`, its socket, its log and its scratch folder. For one thread at a time.
 
-    def __init__(self, *, isolation: str) -> None:
+    `module` is another program with the same arguments, one line in and one line out.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, module: str = "verifiers.worker") -> None:
         self.num_jobs = 0
         self._scratch = Path(tempfile.mkdtemp(prefix="earl-worker-"))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in kill)
@@ -33,7 +47,7 @@ class WorkerProcess:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "verifiers.worker", isolation, str(self._scratch)],
+                [sys.executable, "-m", module, WORKER_SETTINGS.dump_json(settings), str(self._scratch)],
                 env={**environment, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
                 cwd=self._scratch,
                 stdin=theirs,
@@ -64,12 +78,9 @@ class WorkerProcess:
 
     def interrupt(self) -> None:
         """End the worker and every process that it started by SIGKILL. Safe while another thread is in `ask`."""
-        with suppress(ProcessLookupError, FileNotFoundError):
-            # Its commands have sessions of their own. Stopped, it starts no more of them while they are listed.
-            self._process.send_signal(signal.SIGSTOP)
-            for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
-                with suppress(ProcessLookupError):
-                    os.killpg(int(child), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGSTOP)  # stopped, it starts no more of them while they are listed
+            kill_children(self.pid)
         self._process.kill()
 
     def kill(self) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from toolchain.errors import InfrastructureError, UsageError
-from verifiers import farm as farm_module
+from verifiers import slot as slot_module
 from verifiers.farm import Farm
-from verifiers.judgement import JOB, JUDGEMENT, Job
+from verifiers.judgement import GROUP_JOB, JUDGEMENT, GroupJob, WorkerSettings
 from verifiers.types import Outcome, Port, Problem, Protocol, ReferenceOracle
 from verifiers.worker_process import WorkerLost, WorkerProcess
 
@@ -39,10 +39,10 @@ def farm():
 
 def _worker(farm: Farm, slot: int = 0) -> WorkerProcess:
     deadline = time.monotonic() + 20
-    while farm._workers[slot] is None:
+    while farm._slots[slot].worker is None:
         assert time.monotonic() < deadline, "no worker was started"
         time.sleep(0.01)
-    return farm._workers[slot]
+    return farm._slots[slot].worker
 
 
 def test_judgements_come_back_in_the_order_of_the_jobs(farm):
@@ -62,16 +62,16 @@ def test_a_judgement_survives_the_wire_whole(farm):
     assert judgement.verdict.outputs[0].num_mismatches == judgement.verdict.num_mismatches
     assert judgement.verdict.first_mismatch.inputs[-1].keys() == {"a"}
     assert JUDGEMENT.validate_json(JUDGEMENT.dump_json(judgement)) == judgement
-    job = Job(problem=_PROBLEM, completion_text='line\n"quoted" \u2028 \x00', seeds=(1, 2))
-    assert JOB.validate_json(JOB.dump_json(job)) == job
-    assert b"\n" not in JOB.dump_json(job)
+    job = GroupJob(problem=_PROBLEM, completion_texts=('line\n"quoted" \u2028 \x00', ""), seeds=(1, 2))
+    assert GROUP_JOB.validate_json(GROUP_JOB.dump_json(job)) == job
+    assert b"\n" not in GROUP_JOB.dump_json(job)
 
 
 def test_a_worker_holds_no_torch(tmp_path):
     # The modules that a worker has loaded are read off the files that it has mapped.
-    worker = WorkerProcess(isolation="rlimits")
+    worker = WorkerProcess(WorkerSettings(isolation="rlimits"))
     try:
-        worker.ask(JOB.dump_json(Job(problem=_PROBLEM, completion_text=_GOLDEN, seeds=(1,))), wall_s=30)
+        worker.ask(GROUP_JOB.dump_json(GroupJob(problem=_PROBLEM, completion_texts=(_GOLDEN,), seeds=(1,))), wall_s=30)
         mapped = Path(f"/proc/{worker.pid}/maps").read_text()
     finally:
         worker.kill()
@@ -103,20 +103,21 @@ def test_a_dead_worker_is_replaced_and_the_job_is_not_lost():
 
 
 class _MortalWorker:
-    """A worker that dies of each job whose text holds a poison, and otherwise says that all is well."""
+    """A worker that dies of each job with a poisoned text, and otherwise says that all is well."""
 
-    poisons: tuple[str | None, ...] = ("poison",)
+    poisons: tuple[str, ...] = ("poison",)  # the text of the golden's job is "golden"
 
-    def __init__(self, *, isolation: str) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self.num_jobs = 0
 
     def ask(self, line: bytes, *, wall_s: float) -> bytes:
         self.num_jobs += 1
-        text = json.loads(line)["completion_text"]
-        if text in self.poisons:
-            raise WorkerLost(f"died of {text}")
+        texts = json.loads(line)["completion_texts"] or ["golden"]
+        for text in texts:
+            if text in self.poisons:
+                raise WorkerLost(f"died of {text}")
         verdict = {"outcome": "passed", "stage": "compare", "seed": 1}
-        return json.dumps({"candidate": None, "verdict": verdict}).encode()
+        return json.dumps({"answers": [{"judgement": {"candidate": None, "verdict": verdict}}] * len(texts)}).encode()
 
     def interrupt(self) -> None: ...
 
@@ -124,7 +125,7 @@ class _MortalWorker:
 
 
 def test_a_job_that_kills_two_workers_while_the_golden_runs_is_the_candidates(monkeypatch):
-    monkeypatch.setattr(farm_module, "WorkerProcess", _MortalWorker)
+    monkeypatch.setattr(slot_module, "WorkerProcess", _MortalWorker)
     with Farm(num_workers=1, isolation="rlimits") as farm:
         verdict = farm.submit(_PROBLEM, "poison", (3,)).result().verdict
     assert (verdict.outcome, verdict.seed) == (Outcome.RESOURCE_LIMIT, 3)
@@ -132,14 +133,14 @@ def test_a_job_that_kills_two_workers_while_the_golden_runs_is_the_candidates(mo
 
 
 def test_a_job_whose_golden_kills_the_worker_too_is_ours(monkeypatch):
-    monkeypatch.setattr(_MortalWorker, "poisons", ("poison", None))
-    monkeypatch.setattr(farm_module, "WorkerProcess", _MortalWorker)
+    monkeypatch.setattr(_MortalWorker, "poisons", ("poison", "golden"))
+    monkeypatch.setattr(slot_module, "WorkerProcess", _MortalWorker)
     with Farm(num_workers=1, isolation="rlimits") as farm:
         assert farm.submit(_PROBLEM, "poison", (3,)).result().verdict.outcome is Outcome.TOOL_ERROR
 
 
 def test_a_worker_is_replaced_after_its_number_of_jobs(monkeypatch):
-    monkeypatch.setattr(farm_module, "JOBS_PER_WORKER", 2)
+    monkeypatch.setattr(slot_module, "JOBS_PER_WORKER", 2)
     with Farm(num_workers=1, isolation="rlimits") as farm:
         pids = []
         for seed in range(5):
@@ -149,8 +150,8 @@ def test_a_worker_is_replaced_after_its_number_of_jobs(monkeypatch):
 
 
 def test_a_worker_that_hangs_is_killed_with_its_simulator_at_the_deadline():
-    worker = WorkerProcess(isolation="rlimits")
-    line = JOB.dump_json(Job(problem=_PROBLEM, completion_text=_HANG, seeds=(1,)))
+    worker = WorkerProcess(WorkerSettings(isolation="rlimits"))
+    line = GROUP_JOB.dump_json(GroupJob(problem=_PROBLEM, completion_texts=(_HANG,), seeds=(1,)))
     with pytest.raises(WorkerLost, match=r"no answer within 1\.5 s"):
         worker.ask(line, wall_s=1.5)
     worker.kill()
@@ -169,7 +170,7 @@ def _target(link: Path) -> str:
 
 
 def test_the_end_of_a_dead_workers_log_is_in_the_message():
-    worker = WorkerProcess(isolation="no such rung")
+    worker = WorkerProcess(WorkerSettings(isolation="no such rung"))
     with pytest.raises(WorkerLost, match=r"(?s)exit code 1.*no such rung"):
         worker.ask(b"{}", wall_s=30)
 

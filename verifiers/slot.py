@@ -1,0 +1,70 @@
+"""A place for one worker in a farm: starts it when it is needed, replaces it when it is lost or has served its time."""
+
+import threading
+
+from pydantic import ValidationError
+
+from toolchain.errors import InfrastructureError
+from verifiers.judgement import GROUP_JOB, REPLY, GroupJob, Reply, WorkerSettings
+from verifiers.worker_process import WorkerLost, WorkerProcess
+
+JOBS_PER_WORKER = 500  # a worker is replaced after that many: what native code leaks goes with it
+
+
+class Slot:
+    """One worker at a time; `job_wall_s` is its deadline for each completion of a job.
+
+    `ask` and `drop` are for one thread, `close` is for any.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, job_wall_s: float) -> None:
+        self.num_started = 0
+        self.num_lost = 0
+        self.worker: WorkerProcess | None = None
+        self._settings, self._job_wall_s = settings, job_wall_s
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def ask(self, job: GroupJob) -> Reply:
+        """The worker's reply to a job. Raises WorkerLost when it dies of it or passes the deadline."""
+        num_answers = max(1, len(job.completion_texts))
+        worker = self._ready_worker()
+        try:
+            line = worker.ask(GROUP_JOB.dump_json(job), wall_s=self._job_wall_s * num_answers)
+            reply = REPLY.validate_json(line)
+            if len(reply.answers) != num_answers:
+                raise WorkerLost(f"the worker gave {len(reply.answers)} answers to {num_answers} completions")
+        except WorkerLost:
+            self.num_lost += 1
+            self.drop()
+            raise
+        except ValidationError as error:
+            self.num_lost += 1
+            self.drop()
+            raise WorkerLost(f"the worker's answer is no reply: {error}") from error
+        return reply
+
+    def drop(self) -> None:
+        """End the worker, if there is one."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """End the worker whatever it does, and let no other be started. The thread that asks gets WorkerLost."""
+        with self._lock:
+            self._is_closed = True
+            worker = self.worker
+        if worker is not None:
+            worker.interrupt()
+
+    def _ready_worker(self) -> WorkerProcess:
+        if self.worker is not None and self.worker.num_jobs >= JOBS_PER_WORKER:
+            self.drop()
+        if self.worker is None:
+            with self._lock:  # so that `close` either sees the new worker or keeps it from being started
+                if self._is_closed:
+                    raise InfrastructureError("the farm was closed before this job was judged.")
+                self.worker = WorkerProcess(self._settings)
+                self.num_started += 1
+        return self.worker
