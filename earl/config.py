@@ -111,6 +111,8 @@ class RewardConfig(Section):
 
 
 class VerifierConfig(Section):
+    address: str = "local"  # or http(s)://HOST:PORT of `earl serve`, ray, ray://HOST:PORT, auto: a Ray cluster if any
+    token_file: str = ""  # of a service that wants one
     num_workers: Positive = 2
     isolation: Literal["auto", "bubblewrap", "rlimits"] = "auto"
 

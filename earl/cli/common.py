@@ -11,7 +11,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from earl.config import Config
-    from verifiers.farm import Farm
+    from verifiers.connect import Judge
 
 console = Console(stderr=True, highlight=False)
 
@@ -42,8 +42,22 @@ def set_up_torch(num_threads: int) -> None:
         torch.set_num_threads(num_threads)
 
 
-def open_farm(config: "Config") -> "Farm":
-    """The local farm that a config asks for. ToolNotFound when there is no simulator."""
-    from verifiers.farm import Farm
+verifier_option = click.option(
+    "--verifier",
+    metavar="ADDRESS",
+    help="Who judges: local, http://HOST:PORT, ray, ray://HOST:PORT or auto. Short for verifier.address=ADDRESS.",
+)
 
-    return Farm(num_workers=config.verifier.num_workers, isolation=config.verifier.isolation)
+
+def with_verifier(overrides: tuple[str, ...], verifier: str | None) -> tuple[str, ...]:
+    """The overrides, and last the one that `--verifier` stands for, if it was given."""
+    return overrides if verifier is None else (*overrides, f"verifier.address={verifier}")
+
+
+def open_farm(config: "Config") -> "Judge":
+    """Who judges, as a config says. ToolNotFound when that is this machine and there is no simulator."""
+    from verifiers.connect import FarmSettings, connect
+
+    verifier = config.verifier
+    settings = FarmSettings(num_workers=verifier.num_workers, isolation=verifier.isolation)
+    return connect(verifier.address, settings, token_file=Path(verifier.token_file) if verifier.token_file else None)

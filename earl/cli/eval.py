@@ -5,14 +5,24 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, json_option, open_farm, print_json, set_up_torch
+from earl.cli.common import (
+    config_arguments,
+    console,
+    json_option,
+    open_farm,
+    print_json,
+    set_up_torch,
+    verifier_option,
+    with_verifier,
+)
 
 
 @click.command()
 @config_arguments
 @click.option("--out", type=click.Path(path_type=Path), help="Also write all scores to this JSON file.")
+@verifier_option
 @json_option
-def command(config: Path, overrides: tuple[str, ...], out: Path | None, is_json: bool) -> None:
+def command(config: Path, overrides: tuple[str, ...], out: Path | None, verifier: str | None, is_json: bool) -> None:
     """Measure the policy of CONFIG on its held-out problems (pass another policy as model.path=FOLDER)."""
     from earl.config import load_config
     from earl.data import evaluation_problems
@@ -20,7 +30,7 @@ def command(config: Path, overrides: tuple[str, ...], out: Path | None, is_json:
     from earl.run_folder import package_versions, write_atomically
     from earl.tables import evaluation_table
 
-    settings = load_config(config, overrides)
+    settings = load_config(config, with_verifier(overrides, verifier))
     set_up_torch(settings.run.num_threads)
     problems = evaluation_problems(settings)
     with open_farm(settings) as farm:

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, open_farm, set_up_torch
+from earl.cli.common import config_arguments, console, open_farm, set_up_torch, verifier_option, with_verifier
 
 
 @click.command()
 @config_arguments
 @click.option("--resume", type=click.Path(path_type=Path), help="Run folder to continue from its last checkpoint.")
-def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> None:
+@verifier_option
+def command(config: Path, overrides: tuple[str, ...], resume: Path | None, verifier: str | None) -> None:
     """Train the policy of CONFIG by RL; writes a run folder with metrics, completions and checkpoints.
 
     Ctrl-C or SIGTERM checkpoints and exits; --resume RUN continues as if nothing had happened.
@@ -22,7 +23,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
-    settings = load_config(config, overrides)
+    settings = load_config(config, with_verifier(overrides, verifier))
     set_up_torch(settings.run.num_threads)
     check_methods(settings)
     problems = training_problems(settings)
