@@ -17,11 +17,13 @@ from verifiers.cone import suspect_lines
 from verifiers.extract import extract
 from verifiers.golden import GoldenRun, GoldenRuns, harness_of
 from verifiers.judgement import Judgement
-from verifiers.simulate import Failure, local_simulator
+from verifiers.reference import as_reference
+from verifiers.simulate import Failure, local_executor, local_simulator
 from verifiers.static_check import static_check
+from verifiers.stock import StockJudge, required_ports
 from verifiers.trace import Trace, compare
 from verifiers.trace_store import TraceStore
-from verifiers.types import Candidate, Outcome, Problem, Stage, Verdict
+from verifiers.types import Candidate, Outcome, Problem, Stage, TestbenchOracle, Verdict
 
 _OUTCOMES = {  # of a failure that is the candidate's
     (Stage.COMPILE, Ending.REFUSED): Outcome.ELABORATION_ERROR,
@@ -34,12 +36,6 @@ _OUTCOMES = {  # of a failure that is the candidate's
     (Stage.SIMULATE, Ending.REFUSED): Outcome.MISMATCH,
     (Stage.SIMULATE, Ending.CLEAN): Outcome.MISMATCH,
 }
-_ODD_ENDINGS = {  # these may be the machine's fault as well: they are tried again
-    (Stage.COMPILE, Ending.CRASH),
-    (Stage.SIMULATE, Ending.CRASH),
-    (Stage.SIMULATE, Ending.REFUSED),
-    (Stage.SIMULATE, Ending.CLEAN),
-}
 
 
 class Verifier:
@@ -51,6 +47,7 @@ class Verifier:
 
     def __init__(self, *, isolation: str = "auto", scratch: Path | None = None, cache: DiskCache | None = None) -> None:
         self._simulator = local_simulator(isolation=isolation, scratch=scratch)
+        self._stock = StockJudge(executor=local_executor(isolation=isolation), scratch=scratch)
         self.isolation = self._simulator.isolation
         store = None if cache is None else TraceStore(cache, self._simulator.versions)
         self.goldens = GoldenRuns(self._simulator, store)
@@ -84,20 +81,56 @@ class Verifier:
         return replace(verdict, duration_s=time.monotonic() - started)
 
     def verify_golden(self, problem: Problem, seeds: tuple[int, ...]) -> Verdict:
-        """The verdict on the golden run afresh against itself: a pass, or TOOL_ERROR when it does not run here."""
+        """The verdict on the golden run afresh against itself: a pass, or TOOL_ERROR when it does not run here.
+
+        Where there is no golden, a pass says no more than that the testbench runs.
+        """
+        verdict = self._verdict(Outcome.PASSED, Stage.SIMULATE, seeds[0], ())
+        reference = as_reference(problem)
         try:
-            for seed in seeds:
-                golden = self.goldens.run(problem, seed, is_fresh=True)
+            if isinstance(problem.oracle, TestbenchOracle):
+                self._stock.control(problem, is_fresh=True)
+            for seed in seeds if reference is not None else ():
+                golden = self.goldens.run(reference, seed, is_fresh=True)
                 verdict = self._compare(golden, golden.trace, seed)
         except (EarlError, OSError) as error:
             return self._tool_error(error, seeds[0])
         return verdict
 
     def _verify(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
-        harness = harness_of(problem)
-        finding = static_check(candidate.text, problem.top_module, harness.ports)
+        reference = as_reference(problem)
+        ports = required_ports(problem) if reference is None else harness_of(reference).ports
+        finding = static_check(candidate.text, problem.top_module, ports)
         if finding is not None:
             return self._verdict(finding.outcome, finding.stage, seeds[0], finding.diagnostics)
+        if isinstance(problem.oracle, TestbenchOracle):
+            self._stock.control(problem)  # a problem whose golden fails blames no candidate
+        verdict = None if reference is None else self._verify_by_reference(reference, candidate, seeds)
+        if verdict is not None and not verdict.passed:
+            return verdict
+        if isinstance(problem.oracle, TestbenchOracle):
+            verdict = self._verify_by_testbench(problem, candidate, verdict, seeds)
+        assert verdict is not None, f"{problem.problem_id} has no oracle that this verifier knows"
+        return verdict
+
+    def _verify_by_testbench(
+        self, problem: Problem, candidate: Candidate, own: Verdict | None, seeds: tuple[int, ...]
+    ) -> Verdict:
+        """The verdict of a stock testbench, which adds to `own`, that of our own generated one."""
+        finding = self._stock.judge(problem, candidate.text)
+        if isinstance(finding, Failure):
+            return self._verdict(_outcome_of(finding), finding.stage, seeds[0], finding.diagnostics)
+        base = own or self._verdict(Outcome.PASSED, Stage.COMPARE, seeds[0], ())
+        return replace(
+            base,
+            outcome=Outcome.MISMATCH if finding.faults else Outcome.PASSED,
+            num_samples=base.num_samples + finding.score.num_samples,
+            num_mismatches=finding.score.num_mismatches,
+            diagnostics=finding.faults,
+        )
+
+    def _verify_by_reference(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
+        """The verdict of our own generated testbench. The static checks are behind the candidate."""
         result = self._simulate(problem, candidate, seeds)
         if isinstance(result, _Stop) and result.is_odd:
             # Ours or the candidate's? If it is the machine, the golden fails too, or a second try goes through.
@@ -168,7 +201,7 @@ class _Stop:
 
     @property
     def is_odd(self) -> bool:
-        return (self.failure.stage, self.failure.ending) in _ODD_ENDINGS
+        return self.failure.is_odd
 
 
 def _outcome_of(failure: Failure) -> Outcome:
