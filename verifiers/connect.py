@@ -68,6 +68,7 @@ class FarmSettings:
 
     num_workers: int = 2
     isolation: str = "auto"
+    cache: str = ""  # path of the file where verdicts are kept; empty: none
 
 
 def connect(address: str, settings: FarmSettings, *, token_file: Path | None = None) -> Judge:
@@ -92,7 +93,8 @@ def connect(address: str, settings: FarmSettings, *, token_file: Path | None = N
     if address in ("auto", "local"):
         from verifiers.farm import Farm
 
-        return Farm(num_workers=settings.num_workers, isolation=settings.isolation)
+        cache = Path(settings.cache) if settings.cache else None
+        return Farm(num_workers=settings.num_workers, isolation=settings.isolation, cache=cache)
     raise UsageError(f"the verifier's address is {address!r}; it must be {ADDRESSES}.")
 
 

@@ -59,5 +59,5 @@ def open_farm(config: "Config") -> "Judge":
     from verifiers.connect import FarmSettings, connect
 
     verifier = config.verifier
-    settings = FarmSettings(num_workers=verifier.num_workers, isolation=verifier.isolation)
+    settings = FarmSettings(num_workers=verifier.num_workers, isolation=verifier.isolation, cache=verifier.cache)
     return connect(verifier.address, settings, token_file=Path(verifier.token_file) if verifier.token_file else None)
