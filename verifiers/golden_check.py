@@ -1,0 +1,134 @@
+"""The first half of a problem's proof, on this machine: its golden passes and repeats itself, cheats do not pass.
+
+Draws the mutants for the second half too (`verifiers.oracle_gate`). Reads the golden with native code and runs
+simulators: call it in a process that may be killed.
+"""
+
+from dataclasses import dataclass, replace
+
+from toolchain.errors import EarlError, UsageError
+from verifiers.cheats import Cheat, cheats_of
+from verifiers.golden import GoldenRun, harness_of
+from verifiers.infer import constant_outputs
+from verifiers.lexer import lex
+from verifiers.mutate import Mutant, mutants_of
+from verifiers.seeds import group_seed
+from verifiers.trace import has_known_bit
+from verifiers.types import Candidate, Port, Problem, Protocol, ReferenceOracle, Verdict
+from verifiers.verify import Verifier
+
+NUM_SEEDS = 3
+NUM_RUNS = 3  # at one seed: they must agree
+MIN_KNOWN_FRACTION = 0.2  # of an output's scored rows
+_NO_PROTOCOL = Protocol()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenCheck:
+    """What the golden itself shows. Mutants and ports are there only if it is fit to be mutated."""
+
+    problem_id: str
+    reasons: tuple[str, ...] = ()  # against the problem
+    num_samples: int = 0  # of the golden, over all seeds tried
+    passing_constants: tuple[Cheat, ...] = ()  # to be proved equivalent to the golden, or a reason against the problem
+    mutants: tuple[Mutant, ...] = ()
+    ports: tuple[Port, ...] = ()
+    protocol: Protocol = _NO_PROTOCOL
+
+
+def seeds_of(problem_id: str, seed: int) -> tuple[int, ...]:
+    """The stimulus seeds that a problem is checked with."""
+    return tuple(group_seed(seed, problem_id, epoch) for epoch in range(NUM_SEEDS))
+
+
+def golden_of(problem: Problem) -> tuple[str, str]:
+    """The golden's source and the name of its top module. Raises UsageError for an oracle without one."""
+    if problem.oracle.golden is None:
+        raise UsageError("the oracle has no golden design, so nothing can be proved; add one that it must pass")
+    return problem.oracle.golden, problem.oracle.golden_top or problem.top_module
+
+
+def check_golden(problem: Problem, verifier: Verifier, *, seed: int) -> GoldenCheck:
+    """Try a problem's golden and the cheats, draw its mutants. Never raises for a bad problem: that is a reason."""
+    try:
+        return _check(problem, verifier, seed)
+    except EarlError as error:
+        return GoldenCheck(problem_id=problem.problem_id, reasons=(str(error),))
+
+
+def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
+    golden, golden_top = golden_of(problem)
+    seeds = seeds_of(problem.problem_id, seed)
+    as_completion = renamed(golden, golden_top, problem.top_module)
+    verdicts = [
+        replace(verifier.judge(problem, as_completion, (seed,)).verdict, duration_s=0.0)
+        for seed in (*seeds, *seeds[:1] * (NUM_RUNS - 1))
+    ]
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    if failed:
+        return GoldenCheck(problem_id=problem.problem_id, reasons=(f"the golden fails: {_why(failed[0])}",))
+    # Whatever the oracle, its golden is a reference: our own stimulus shows what it does.
+    reference = ReferenceOracle(golden=golden, golden_top=golden_top, protocol=problem.oracle.protocol)
+    twin = replace(problem, oracle=reference)
+    harness = harness_of(twin)
+    runs = [verifier.goldens.run(twin, seed) for seed in seeds]
+    again = [verifier.goldens.run(twin, seeds[0], is_fresh=True).trace for _ in range(NUM_RUNS - 1)]
+    reasons = []
+    if any(trace != runs[0].trace for trace in again) or any(v != verdicts[0] for v in verdicts[NUM_SEEDS:]):
+        reasons.append(f"the golden differs between {NUM_RUNS} runs under seed {seeds[0]}")
+    constants = constant_outputs(golden, golden_top)
+    for port in harness.ports:
+        if port.direction == "output":
+            reasons += _check_output(port.name, runs, is_constant=port.name in constants)
+    cheats = cheats_of(problem.top_module, harness.ports, golden_top, runs[0].trace.values)
+    passing_constants, cheat_reasons = _try_cheats(problem, verifier, seeds, cheats)
+    return GoldenCheck(
+        problem_id=problem.problem_id,
+        reasons=(*reasons, *cheat_reasons),
+        num_samples=sum(verdict.num_samples for verdict in verdicts[:NUM_SEEDS]),
+        passing_constants=tuple(passing_constants),
+        mutants=mutants_of(as_completion, problem.top_module, harness.ports, seed=seeds[0]),
+        ports=harness.ports,
+        protocol=harness.protocol,
+    )
+
+
+def _check_output(name: str, runs: list[GoldenRun], *, is_constant: bool) -> list[str]:
+    scored = [value for run in runs for value in run.trace.values[name][run.stimulus.first_scored_row :]]
+    known = [value for value in scored if has_known_bit(value)]
+    fraction = len(known) / len(scored)
+    if fraction < MIN_KNOWN_FRACTION:
+        return [f"output {name} is known in {fraction:.0%} of the samples only (at least {MIN_KNOWN_FRACTION:.0%})"]
+    if len(set(known)) == 1 and not is_constant:
+        return [f"output {name} never changes under {len(runs)} seeds, though it is no constant: drive it further"]
+    return []
+
+
+def _try_cheats(
+    problem: Problem, verifier: Verifier, seeds: tuple[int, ...], cheats: tuple[Cheat, ...]
+) -> tuple[list[Cheat], list[str]]:
+    """The constants that pass, and a reason for each other cheat that does or that could not be tried."""
+    constants, reasons = [], []
+    for cheat in cheats:
+        verdict = verifier.verify(problem, Candidate(text=cheat.text), seeds)
+        if not verdict.is_scored:
+            reasons.append(f"{cheat.name} could not be tried: {_why(verdict)}")
+        elif verdict.passed and cheat.is_constant:
+            constants.append(cheat)
+        elif verdict.passed:
+            reasons.append(f"{cheat.name} passes")
+    return constants, reasons
+
+
+def renamed(source: str, old: str, new: str) -> str:
+    """`source` with the identifier `old` replaced by `new` wherever it stands as one."""
+    pieces = (source[lexeme.start : lexeme.end] for lexeme in lex(source))
+    return source if old == new else "".join(new if piece == old else piece for piece in pieces)
+
+
+def _why(verdict: Verdict) -> str:
+    said = [diagnostic.message for diagnostic in verdict.diagnostics[:2]]
+    if verdict.first_mismatch is not None:
+        first = verdict.first_mismatch
+        said.append(f"row {first.row}, output {first.output}: expected {first.expected}, got {first.got}")
+    return f"{verdict.outcome} under seed {verdict.seed}: {'; '.join(said)}"

@@ -1,0 +1,55 @@
+"""Places on a syntax tree where a design can be made slightly wrong, and the edit of its text that does it.
+
+An edit is text spliced between offsets of the tree's own nodes, so that layout and comments stay as they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyslang import parsing, syntax
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """One mistake. `splices` are (start, end, new text), byte offsets in the source, in order and apart."""
+
+    operator: str  # the kind of mistake, e.g. "operator", "constant", "edge"
+    splices: tuple[tuple[int, int, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A node and what an edit of it needs: the source in bytes and where nodes stand in it."""
+
+    node: syntax.SyntaxNode
+    text: bytes
+
+    def of(self, node: syntax.SyntaxNode | parsing.Token) -> str:
+        """The node's own text."""
+        start, end = span_of(node)
+        return self.text[start:end].decode()
+
+    def edit(self, operator: str, *replacements: tuple[syntax.SyntaxNode | parsing.Token, str]) -> Edit:
+        """Each of the nodes replaced by a text."""
+        splices = sorted((*span_of(node), new) for node, new in replacements)
+        return Edit(operator=operator, splices=tuple(splices))
+
+
+def span_of(node: syntax.SyntaxNode | parsing.Token) -> tuple[int, int]:
+    """Start and end of a node or token in the source, in bytes."""
+    if isinstance(node, parsing.Token):
+        return node.range.start.offset, node.range.end.offset
+    return node.sourceRange.start.offset, node.sourceRange.end.offset
+
+
+def ancestors(node: syntax.SyntaxNode) -> Iterator[syntax.SyntaxNode]:
+    """The nodes around a node, the nearest first."""
+    while (node := node.parent) is not None:
+        yield node
+
+
+def parts(node: syntax.SyntaxNode, kind) -> list:
+    """The nodes of a kind (or a union of kinds) in `node`, itself among them."""
+    found: list = []
+    node.visit(lambda part: found.append(part) if isinstance(part, kind) else None)
+    return found
