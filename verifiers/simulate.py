@@ -142,6 +142,8 @@ def _as_the_candidates(diagnostic: Diagnostic) -> Diagnostic:
 
 def describe_ending(ending: Ending, result: CommandResult) -> Diagnostic:
     """How a run ended, in words, with the end of what it said on stderr."""
-    what = f"the run ended by {ending} (exit code {result.returncode}, {result.duration_s:.1f} s)"
+    if ending is Ending.TIME_LIMIT:  # which limit came first, and what was said by then, is a matter of load
+        return Diagnostic(message=f"the run ended by {ending}", code=ending.replace(" ", "_"))
+    what = f"the run ended by {ending} (exit code {result.returncode})"
     said = result.stderr.strip()[-_STDERR_SHOWN:]
     return Diagnostic(message=f"{what}: {said}" if said else what, code=ending.replace(" ", "_"))

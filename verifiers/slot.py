@@ -5,10 +5,10 @@ import threading
 from pydantic import ValidationError
 
 from toolchain.errors import InfrastructureError
-from verifiers.judgement import GROUP_JOB, REPLY, GroupJob, Reply, WorkerSettings
+from verifiers.judgement import GROUP_JOB, REPLY, GroupJob, Reply, Source, WorkerSettings
 from verifiers.worker_process import WorkerLost, WorkerProcess
 
-JOBS_PER_WORKER = 500  # a worker is replaced after that many: what native code leaks goes with it
+RUNS_PER_WORKER = 1000  # a worker is replaced after that many designs: what native code leaks goes with it
 
 
 class Slot:
@@ -24,6 +24,7 @@ class Slot:
         self._settings, self._job_wall_s = settings, job_wall_s
         self._lock = threading.Lock()
         self._is_closed = False
+        self._num_runs = 0  # of the worker
 
     def ask(self, job: GroupJob) -> Reply:
         """The worker's reply to a job. Raises WorkerLost when it dies of it or passes the deadline."""
@@ -34,6 +35,7 @@ class Slot:
             reply = REPLY.validate_json(line)
             if len(reply.answers) != num_answers:
                 raise WorkerLost(f"the worker gave {len(reply.answers)} answers to {num_answers} completions")
+            self._num_runs += sum(answer.source in (Source.RUN, Source.AUDIT) for answer in reply.answers)
         except WorkerLost:
             self.num_lost += 1
             self.drop()
@@ -59,7 +61,7 @@ class Slot:
             worker.interrupt()
 
     def _ready_worker(self) -> WorkerProcess:
-        if self.worker is not None and self.worker.num_jobs >= JOBS_PER_WORKER:
+        if self.worker is not None and self._num_runs >= RUNS_PER_WORKER:
             self.drop()
         if self.worker is None:
             with self._lock:  # so that `close` either sees the new worker or keeps it from being started
@@ -67,4 +69,5 @@ class Slot:
                     raise InfrastructureError("the farm was closed before this job was judged.")
                 self.worker = WorkerProcess(self._settings)
                 self.num_started += 1
+                self._num_runs = 0
         return self.worker

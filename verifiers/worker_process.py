@@ -40,7 +40,6 @@ class WorkerProcess:
     """
 
     def __init__(self, settings: WorkerSettings, *, module: str = "verifiers.worker") -> None:
-        self.num_jobs = 0
         self._scratch = Path(tempfile.mkdtemp(prefix="earl-worker-"))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in kill)
         self._socket, theirs = socket.socketpair()
@@ -63,7 +62,6 @@ class WorkerProcess:
 
     def ask(self, line: bytes, *, wall_s: float) -> bytes:
         """Send one line, return the one that comes back within `wall_s`. Raises WorkerLost: it is dead then."""
-        self.num_jobs += 1
         deadline = time.monotonic() + wall_s
         try:
             return self._exchange(line, deadline)

@@ -107,11 +107,9 @@ class _MortalWorker:
 
     poisons: tuple[str, ...] = ("poison",)  # the text of the golden's job is "golden"
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self.num_jobs = 0
+    def __init__(self, settings: WorkerSettings) -> None: ...
 
     def ask(self, line: bytes, *, wall_s: float) -> bytes:
-        self.num_jobs += 1
         texts = json.loads(line)["completion_texts"] or ["golden"]
         for text in texts:
             if text in self.poisons:
@@ -140,7 +138,7 @@ def test_a_job_whose_golden_kills_the_worker_too_is_ours(monkeypatch):
 
 
 def test_a_worker_is_replaced_after_its_number_of_jobs(monkeypatch):
-    monkeypatch.setattr(slot_module, "JOBS_PER_WORKER", 2)
+    monkeypatch.setattr(slot_module, "RUNS_PER_WORKER", 2)
     with Farm(num_workers=1, isolation="rlimits") as farm:
         pids = []
         for seed in range(5):
