@@ -1,6 +1,5 @@
 """`earl verify`: one candidate against one problem."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +28,13 @@ def command(problem_path: Path, candidate_path: Path, index: int | None, seeds: 
     """
     from rich.console import Console
 
+    from earl.problem_files import read_text
     from earl.show_verdict import render_judgement
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
 
     problem = read_problem(problem_path, index)
-    text = _read_text(candidate_path)
+    text = read_text(candidate_path)
     seeds = seeds or EVAL_SEEDS
     with Farm(num_workers=1) as farm:
         [judgement] = farm.judge_all([(problem, text, seeds)])
@@ -68,48 +68,12 @@ def read_problem(path: Path, index: int | None) -> "Problem":
     Raises:
         UsageError: no such file, no JSON, not a problem, several problems and no index, an index out of range.
     """
-    from verifiers.problem_json import problem_from_json
+    from earl.problem_files import read_problems
 
-    rows = _problem_rows(path)
-    if index is None and len(rows) > 1:
-        raise UsageError(f"{path} holds {len(rows)} problems; choose one with --index 0 to {len(rows) - 1}")
-    if index is not None and index >= len(rows):
-        raise UsageError(f"{path} holds {len(rows)} problems, so --index {index} is none; use 0 to {len(rows) - 1}")
-    try:
-        return problem_from_json(rows[index or 0])
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def _problem_rows(path: Path) -> list[Any]:
-    text = _read_text(path)
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError:
-        rows = _json_lines(path, text)
-    else:
-        rows = document["problems"] if isinstance(document, dict) and "problems" in document else [document]
-    if not isinstance(rows, list) or not rows:
-        raise UsageError(f"{path} holds no problem; write one with `earl problems make --out {path.name}`")
-    return rows
-
-
-def _json_lines(path: Path, text: str) -> list[Any]:
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path}: line {number} is no JSON ({error.msg}, column {error.colno})") from error
-    return rows
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of a text file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); convert it first") from error
+    problems = read_problems(path)
+    last = len(problems) - 1
+    if index is None and last:
+        raise UsageError(f"{path} holds {len(problems)} problems; choose one with --index 0 to {last}")
+    if index is not None and index > last:
+        raise UsageError(f"{path} holds {len(problems)} problems, so --index {index} is none; use 0 to {last}")
+    return problems[index or 0]

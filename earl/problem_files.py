@@ -1,0 +1,61 @@
+"""Problem files: JSON of one problem, a document with `problems`, or JSON lines of several."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from toolchain.errors import UsageError
+from verifiers.problem_json import problem_from_json
+from verifiers.types import Problem
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """The problems of a file, at least one.
+
+    Raises:
+        UsageError: no such file, no JSON, not a problem; the message names the file and, of several, the problem.
+    """
+    rows = _rows(path)
+    problems = []
+    for index, row in enumerate(rows):
+        try:
+            problems.append(problem_from_json(row))
+        except UsageError as error:
+            which = f" (number {index} from 0)" if len(rows) > 1 else ""
+            raise UsageError(f"{path}{which}: {error}") from error
+    return problems
+
+
+def read_text(path: Path) -> str:
+    """The text of a file the user named. Raises UsageError when it cannot be read or is no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of a text file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); convert it first") from error
+
+
+def _rows(path: Path) -> list[Any]:
+    text = read_text(path)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError:
+        rows = _json_lines(path, text)
+    else:
+        rows = document["problems"] if isinstance(document, dict) and "problems" in document else [document]
+    if not isinstance(rows, list) or not rows:
+        raise UsageError(f"{path} holds no problem; write one with `earl problems make --out {path.name}`")
+    return rows
+
+
+def _json_lines(path: Path, text: str) -> list[Any]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path}: line {number} is no JSON ({error.msg}, column {error.colno})") from error
+    return rows
