@@ -1,9 +1,12 @@
 """Finds a program and its version. Does not install or run anything else.
 
-`versions.toml` beside this file lists every tool. An environment variable (EARL_IVERILOG, ...) overrides PATH.
+`versions.toml` beside this file lists every tool. An environment variable (EARL_IVERILOG, ...) overrides all; a tool
+that a Python package carries is taken from there before PATH, and its version is then the package's.
 """
 
 import functools
+import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -45,26 +48,45 @@ def find_tool(name: str) -> Tool:
     """
     assert name in _table(), f"{name!r} is not in versions.toml"
     entry = _table()[name]
-    path = _locate(name, entry)
-    version = _ask_version(path, entry)
+    packaged = _packaged(entry)
+    path = packaged or _locate(name, entry)
+    version = importlib.metadata.version(entry["python_package"]) if packaged else _ask_version(path, entry)
     if _as_numbers(version) < _as_numbers(entry["minimum"]):
         raise InfrastructureError(
             f"{name} {version} at {path} is too old: {entry['minimum']} or newer is needed. "
-            f"Install a newer one (apt-get install {entry['apt_package']}) or point {entry['environment']} at one."
+            f"Install a newer one ({_how_to_install(entry)}) or point {entry['environment']} at one."
         )
     return Tool(name=name, path=path, version=version)
 
 
+def _packaged(entry: dict) -> Path | None:
+    """The program inside an installed Python package, unless the environment names another."""
+    if "python_package" not in entry or entry["environment"] in os.environ:
+        return None
+    spec = importlib.util.find_spec(entry["python_package"])
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / entry["path_in_package"]
+    return path if path.is_file() else None
+
+
 def _locate(name: str, entry: dict) -> Path:
     override = os.environ.get(entry["environment"])
-    found = shutil.which(override or name)
+    program = entry.get("program", name)
+    found = shutil.which(override or program)
     if found is None:
-        sought = f"{entry['environment']}={override}" if override else f"{name} on PATH"
+        sought = f"{entry['environment']}={override}" if override else f"{program} on PATH"
         raise ToolNotFound(
             f"{name} was not found (looked for {sought}). "
-            f"Install it (apt-get install {entry['apt_package']}) or set {entry['environment']} to its full path."
+            f"Install it ({_how_to_install(entry)}) or set {entry['environment']} to its full path."
         )
     return Path(found).absolute()
+
+
+def _how_to_install(entry: dict) -> str:
+    package = entry.get("python_package")
+    apt = f"apt-get install {entry['apt_package']}"
+    return f"pip install {package}, or {apt}" if package else apt
 
 
 def _ask_version(path: Path, entry: dict) -> str:
