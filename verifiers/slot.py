@@ -1,6 +1,7 @@
 """A place for one worker in a farm: starts it when it is needed, replaces it when it is lost or has served its time."""
 
 import threading
+import time
 
 from pydantic import ValidationError
 
@@ -9,6 +10,10 @@ from verifiers.judgement import GROUP_JOB, REPLY, GroupJob, Reply, Source, Worke
 from verifiers.worker_process import WorkerLost, WorkerProcess
 
 RUNS_PER_WORKER = 1000  # a worker is replaced after that many designs: what native code leaks goes with it
+
+START_WALL_S = 60.0
+START_TRIES = 3
+START_PAUSE_S = 0.5
 
 
 class Slot:
@@ -61,13 +66,27 @@ class Slot:
             worker.interrupt()
 
     def _ready_worker(self) -> WorkerProcess:
+        """The worker, or a new one. Raises InfrastructureError when none starts: no candidate is to blame for that."""
         if self.worker is not None and self._num_runs >= RUNS_PER_WORKER:
             self.drop()
-        if self.worker is None:
-            with self._lock:  # so that `close` either sees the new worker or keeps it from being started
-                if self._is_closed:
-                    raise InfrastructureError("the farm was closed before this job was judged.")
-                self.worker = WorkerProcess(self._settings)
-                self.num_started += 1
-                self._num_runs = 0
+        for num_tries in range(1, START_TRIES + 1):
+            if self.worker is not None:
+                break
+            try:
+                self._start()
+            except (OSError, WorkerLost) as error:
+                self.drop()
+                if num_tries == START_TRIES:
+                    message = f"no worker could be started in {num_tries} tries: {error}. See `earl doctor`."
+                    raise InfrastructureError(message) from error
+                time.sleep(START_PAUSE_S)
         return self.worker
+
+    def _start(self) -> None:
+        with self._lock:  # so that `close` either sees the new worker or keeps it from being started
+            if self._is_closed:
+                raise InfrastructureError("the farm was closed before this job was judged.")
+            self.worker = WorkerProcess(self._settings)
+        self.num_started += 1
+        self._num_runs = 0
+        self.worker.await_ready(wall_s=START_WALL_S)

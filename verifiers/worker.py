@@ -21,7 +21,7 @@ from verifiers.cache import DiskCache
 from verifiers.group_judge import GroupJudge
 from verifiers.judgement import GROUP_JOB, REPLY, WORKER_SETTINGS
 from verifiers.verify import Verifier
-from verifiers.worker_process import kill_children
+from verifiers.worker_process import READY, kill_children
 
 MEMORY_BYTES = 2 << 30
 STATIC_CPU_S = 20.0  # of this process for one completion; the simulators that it starts have limits of their own
@@ -72,6 +72,8 @@ def main() -> None:
         cache = DiskCache(Path(settings.cache)) if settings.cache else None
         verifier = Verifier(isolation=settings.isolation, scratch=scratch, cache=cache)
         judge = GroupJudge(verifier, cache, audit_fraction=settings.audit_fraction)
+        lines.write(READY)
+        lines.flush()
         for line in lines:
             job = GROUP_JOB.validate_json(line)
             arm(max(1, len(job.completion_texts)))

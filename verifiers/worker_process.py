@@ -13,6 +13,7 @@ from pathlib import Path
 
 from verifiers.judgement import WORKER_SETTINGS, WorkerSettings
 
+READY = b"ready\n"  # a worker's first line
 _ANSWER_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 16
 _LOG_SHOWN_BYTES = 400
@@ -44,35 +45,35 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in kill)
         self._socket, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, WORKER_SETTINGS.dump_json(settings), str(self._scratch)],
-                env={**environment, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
-                cwd=self._scratch,
-                stdin=theirs,
-                stdout=self._log,
-                stderr=self._log,
-                start_new_session=True,
-            )
+        argv = [sys.executable, "-m", "verifiers.worker", WORKER_SETTINGS.dump_json(settings), str(self._scratch)]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    argv,
+                    env={**environment, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+                    cwd=self._scratch,
+                    stdin=theirs,
+                    stdout=self._log,
+                    stderr=self._log,
+                    start_new_session=True,
+                )
+        except OSError:
+            self._clean_up()
+            raise
 
     @property
     def pid(self) -> int:
         """The process id of the worker."""
         return self._process.pid
 
+    def await_ready(self, *, wall_s: float) -> None:
+        """Wait for a new worker to say that it can judge. Raises WorkerLost: it is dead then."""
+        said = self._exchange(b"", wall_s)
+        assert said == READY, f"a new worker said {said[:80]!r}"
+
     def ask(self, line: bytes, *, wall_s: float) -> bytes:
         """Send one line, return the one that comes back within `wall_s`. Raises WorkerLost: it is dead then."""
-        deadline = time.monotonic() + wall_s
-        try:
-            return self._exchange(line, deadline)
-        except TimeoutError as error:
-            self.kill()
-            raise WorkerLost(f"the worker gave no answer within {wall_s:g} s and was killed") from error
-        except OSError as error:
-            self._process.wait()
-            how = f"the worker died (exit code {self._process.returncode}): {self._log_end()}"
-            self.kill()
-            raise WorkerLost(how) from error
+        return self._exchange(line + b"\n", wall_s)
 
     def interrupt(self) -> None:
         """End the worker and every process that it started by SIGKILL. Safe while another thread is in `ask`."""
@@ -85,13 +86,29 @@ class WorkerProcess:
         """As `interrupt`, and remove what the worker leaves behind. Idempotent."""
         self.interrupt()
         self._process.wait()
+        self._clean_up()
+
+    def _clean_up(self) -> None:
         self._socket.close()
         self._log.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _exchange(self, line: bytes, deadline: float) -> bytes:
-        self._set_timeout(deadline)
-        self._socket.sendall(line + b"\n")
+    def _exchange(self, data: bytes, wall_s: float) -> bytes:
+        deadline = time.monotonic() + wall_s
+        try:
+            self._set_timeout(deadline)
+            self._socket.sendall(data)
+            return self._receive_line(deadline)
+        except TimeoutError as error:
+            self.kill()
+            raise WorkerLost(f"the worker gave no answer within {wall_s:g} s and was killed") from error
+        except OSError as error:
+            self._process.wait()
+            how = f"the worker died (exit code {self._process.returncode}): {self._log_end()}"
+            self.kill()
+            raise WorkerLost(how) from error
+
+    def _receive_line(self, deadline: float) -> bytes:
         answer = bytearray()
         while not answer.endswith(b"\n"):
             self._set_timeout(deadline)

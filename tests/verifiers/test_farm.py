@@ -71,6 +71,7 @@ def test_a_worker_holds_no_torch(tmp_path):
     # The modules that a worker has loaded are read off the files that it has mapped.
     worker = WorkerProcess(WorkerSettings(isolation="rlimits"))
     try:
+        worker.await_ready(wall_s=30)
         worker.ask(GROUP_JOB.dump_json(GroupJob(problem=_PROBLEM, completion_texts=(_GOLDEN,), seeds=(1,))), wall_s=30)
         mapped = Path(f"/proc/{worker.pid}/maps").read_text()
     finally:
@@ -117,6 +118,8 @@ class _MortalWorker:
         verdict = {"outcome": "passed", "stage": "compare", "seed": 1}
         return json.dumps({"answers": [{"judgement": {"candidate": None, "verdict": verdict}}] * len(texts)}).encode()
 
+    def await_ready(self, *, wall_s: float) -> None: ...
+
     def interrupt(self) -> None: ...
 
     def kill(self) -> None: ...
@@ -150,6 +153,7 @@ def test_a_worker_is_replaced_after_its_number_of_jobs(monkeypatch):
 def test_a_worker_that_hangs_is_killed_with_its_simulator_at_the_deadline():
     worker = WorkerProcess(WorkerSettings(isolation="rlimits"))
     line = GROUP_JOB.dump_json(GroupJob(problem=_PROBLEM, completion_texts=(_HANG,), seeds=(1,)))
+    worker.await_ready(wall_s=30)
     with pytest.raises(WorkerLost, match=r"no answer within 1\.5 s"):
         worker.ask(line, wall_s=1.5)
     worker.kill()
@@ -170,7 +174,7 @@ def _target(link: Path) -> str:
 def test_the_end_of_a_dead_workers_log_is_in_the_message():
     worker = WorkerProcess(WorkerSettings(isolation="no such rung"))
     with pytest.raises(WorkerLost, match=r"(?s)exit code 1.*no such rung"):
-        worker.ask(b"{}", wall_s=30)
+        worker.await_ready(wall_s=30)
 
 
 def test_closing_fails_what_is_not_judged_and_leaves_no_process_or_folder():
