@@ -1,0 +1,162 @@
+"""`earl score`: completions that a user has already sampled, on a benchmark."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earl.cli.common import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hdl_bench.score import Score, ScoredRow
+
+_SHOWN_DISAGREEMENTS = 20
+
+
+@click.command()
+@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec-to-rtl, ...")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
+@click.option("--samples", type=click.Path(path_type=Path), required=True, help="JSON lines: problem_id, completion.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write all verdicts to this file.")
+@click.option("--verifier", default="local", show_default=True, help="Who judges: local, http(s)://..., ray, auto.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes here.")
+def command(name: str, root: Path, samples: Path, out: Path | None, verifier: str, workers: int) -> None:
+    """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
+
+    Exit codes: 0 all rows were judged, whatever the verdicts; 2 usage, 3 infrastructure.
+    """
+    from rich.console import Console
+
+    from earl.run_folder import write_atomically
+    from hdl_bench.benchmarks import load_benchmark
+    from hdl_bench.score import Upstream, read_samples, score_samples
+    from verifiers.connect import FarmSettings, connect
+    from verifiers.simulate import local_executor
+
+    benchmark = load_benchmark(name, root)
+    rows = read_samples(samples, benchmark)
+    upstream = None
+    if benchmark.compatible is not None:
+        upstream = Upstream(executor=local_executor(), num_workers=workers)
+    with console.status("") as status, connect(verifier, FarmSettings(num_workers=workers)) as judge:
+
+        def show(what: str, num_done: int, num_jobs: int) -> None:
+            status.update(f"{what}: {num_done} of {num_jobs} judged")
+
+        score = score_samples(benchmark, rows, judge, upstream, progress=show)
+    if out:
+        write_atomically(out, score_document(score))
+    screen = Console(highlight=False)
+    screen.print(summary_table(score))
+    if score.disagreements:
+        screen.print(disagreement_table(score.disagreements))
+
+
+def score_document(score: "Score") -> dict[str, Any]:
+    """What --json writes: one verdict a row in input order, the rates, the disagreements, the errata met."""
+    from hdl_bench.score import reason_of
+
+    sampled = {row.sample.problem_id for row in score.rows}
+    return {
+        "benchmark": score.benchmark.name,
+        "verdicts": [_row_document(row) for row in score.rows],
+        "summary": _summary(score),
+        "disagreements": [
+            {"problem_id": row.sample.problem_id, "sample_idx": row.sample.sample_idx, "reason": reason_of(row)}
+            for row in score.disagreements
+        ],
+        "errata": [
+            {"problem_id": erratum.problem_id, "kinds": list(erratum.kinds), "note": erratum.note}
+            for erratum in score.benchmark.errata.values()
+            if erratum.problem_id in sampled
+        ],
+    }
+
+
+def _row_document(row: "ScoredRow") -> dict[str, Any]:
+    from earl.cli.verify import verdict_document
+
+    document = {
+        "problem_id": row.sample.problem_id,
+        "sample_idx": row.sample.sample_idx,
+        **verdict_document(row.verdict),
+    }
+    if row.compatible is not None:
+        document["compatible"] = {"passed": row.compatible.passed, "letter": row.compatible.letter}
+    return document
+
+
+def _summary(score: "Score") -> dict[str, Any]:
+    from collections import Counter
+
+    sampled = {row.sample.problem_id for row in score.rows}
+    return {
+        "num_rows": len(score.rows),
+        "num_problems": len(score.benchmark.problems),
+        "num_problems_sampled": len(sampled),
+        "num_problems_with_errata": sum(problem_id in score.benchmark.errata for problem_id in sampled),
+        "pass@1": score.pass_rate(),
+        "pass@1_sound": score.pass_rate(is_sound_only=True),
+        "pass@1_compatible": score.compatible_rate(),
+        "num_disagreements": len(score.disagreements),
+        "outcomes": dict(Counter(row.verdict.outcome.value for row in score.rows).most_common()),
+        "letters": dict(Counter(row.compatible.letter for row in score.rows if row.compatible).most_common()),
+    }
+
+
+def summary_table(score: "Score") -> "Table":
+    """The rates and how the rows ended, for a person."""
+    from rich import box
+    from rich.table import Table
+
+    from hdl_bench.compatible import LETTERS
+
+    summary = _summary(score)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, title=score.benchmark.name, title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("rows", f"{summary['num_rows']:,}")
+    table.add_row("problems", f"{summary['num_problems_sampled']:,} of {summary['num_problems']:,}")
+    table.add_row("pass@1, hardened", _per_cent(summary["pass@1"]))
+    num_unsound = summary["num_problems_with_errata"]
+    table.add_row(f"pass@1, hardened, without {num_unsound} with errata", _per_cent(summary["pass@1_sound"]))
+    if summary["pass@1_compatible"] is not None:
+        table.add_row("pass@1, upstream's rule", _per_cent(summary["pass@1_compatible"]))
+    table.add_section()
+    for outcome, count in summary["outcomes"].items():
+        table.add_row(outcome, f"{count:,}")
+    table.add_section()
+    for letter, count in summary["letters"].items():
+        table.add_row(f"upstream {letter}  {LETTERS[letter]}", f"{count:,}")
+    return table
+
+
+def disagreement_table(rows: tuple["ScoredRow", ...]) -> "Table":
+    """Where upstream's rule and ours part ways, and why."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from earl.printable import printable
+    from hdl_bench.score import reason_of
+
+    hidden = len(rows) - _SHOWN_DISAGREEMENTS
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        title=f"\n{len(rows)} rows on which upstream's rule and ours part ways",
+        title_justify="left",
+        caption=f"and {hidden} more, in the --json file" if hidden > 0 else None,
+    )
+    for heading in ("problem", "row", "upstream", "why"):
+        table.add_column(heading)
+    for row in rows[:_SHOWN_DISAGREEMENTS]:
+        letter = row.compatible.letter if row.compatible else ""
+        table.add_row(row.sample.problem_id, str(row.sample.sample_idx), letter, Text(printable(reason_of(row))))
+    return table
+
+
+def _per_cent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"

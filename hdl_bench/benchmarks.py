@@ -1,0 +1,24 @@
+"""The benchmarks that can be scored, by name. A new one is one module with a loader and its name here."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from hdl_bench import procedural_file, verilog_eval
+from hdl_bench.scored import ScoredBenchmark
+from toolchain.errors import UsageError
+
+# name -> loader of what the user has at a path
+BENCHMARKS: dict[str, Callable[[Path], ScoredBenchmark]] = {
+    "procedural": procedural_file.load,
+    verilog_eval.SPEC_TO_RTL.name: verilog_eval.load_spec_to_rtl,
+    verilog_eval.CODE_COMPLETE.name: verilog_eval.load_code_complete,
+}
+
+
+def load_benchmark(name: str, root: Path) -> ScoredBenchmark:
+    """The benchmark `name` from `root`. UsageError for an unknown name, and as its loader raises."""
+    if name not in BENCHMARKS:
+        [nearest] = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.0)
+        raise UsageError(f"unknown benchmark {name!r}; did you mean {nearest!r}? There are {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name](root)

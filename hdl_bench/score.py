@@ -1,0 +1,172 @@
+"""Scores completions on a benchmark: our verdict on each row and, where there is one, upstream's beside it.
+
+Rows stay as they come: in input order, duplicates included. It samples nothing from a model. A row that we failed to
+judge (`tool_error`) counts as not passed in a rate, and is counted on its own.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
+from hdl_bench.jsonl import read_rows
+from hdl_bench.scored import ScoredBenchmark
+from hdl_bench.statistics import pass_at_k
+from toolchain.errors import UsageError
+from toolchain.executor import Executor
+from toolchain.tool import find_tool
+from verifiers.checker import run_check
+from verifiers.connect import Judge
+from verifiers.seeds import EVAL_SEEDS
+from verifiers.types import Outcome, Verdict
+
+Progress = Callable[[str, int, int], None]  # what is under way, number done, number of all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0."""
+
+    problem_id: str
+    sample_idx: int
+    completion: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredRow:
+    """A row and what became of it. `compatible` is None for a benchmark that has no upstream."""
+
+    sample: Sample
+    verdict: Verdict
+    compatible: CompatibleResult | None
+
+    @property
+    def is_disagreement(self) -> bool:
+        """Whether upstream's rule and ours part ways."""
+        return self.compatible is not None and self.compatible.passed != self.verdict.passed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """All rows of a benchmark in input order."""
+
+    benchmark: ScoredBenchmark
+    rows: tuple[ScoredRow, ...]
+
+    @property
+    def disagreements(self) -> tuple[ScoredRow, ...]:
+        """The rows on which upstream's rule and ours part ways."""
+        return tuple(row for row in self.rows if row.is_disagreement)
+
+    def pass_rate(self, *, is_sound_only: bool = False) -> float | None:
+        """pass@1 over the sampled problems, unbiased; without those that have an erratum on request. None for none."""
+        counts = self._counts(lambda row: row.verdict.passed, is_sound_only=is_sound_only)
+        return fmean(pass_at_k(num, passed, 1) for num, passed in counts) if counts else None
+
+    def compatible_rate(self) -> float | None:
+        """pass@1 by upstream's rule and their arithmetic: each problem's rate is cut to whole per cent first."""
+        if not self.rows or self.rows[0].compatible is None:
+            return None
+        counts = self._counts(lambda row: row.compatible is not None and row.compatible.passed, is_sound_only=False)
+        return fmean(int(passed / num * 100) for num, passed in counts) / 100
+
+    def _counts(self, has_passed: Callable[[ScoredRow], bool], *, is_sound_only: bool) -> list[tuple[int, int]]:
+        """(rows, passed rows) of each sampled problem."""
+        by_problem: dict[str, list[bool]] = defaultdict(list)
+        for row in self.rows:
+            if not (is_sound_only and row.sample.problem_id in self.benchmark.errata):
+                by_problem[row.sample.problem_id].append(has_passed(row))
+        return [(len(passes), sum(passes)) for passes in by_problem.values()]
+
+
+def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
+    """The rows of a file of JSON lines, each {"problem_id": ..., "completion": ...}; other keys are ignored.
+
+    Raises UsageError that names the line for what is no such row, and for a problem that the benchmark does not have.
+    """
+    samples: list[Sample] = []
+    num_seen: dict[str, int] = defaultdict(int)
+    for where, row in read_rows(path):
+        if not isinstance(row, dict):
+            raise UsageError(f"{where} must be an object with problem_id and completion, got {row!r:.60}")
+        for key in ("problem_id", "completion"):
+            if not isinstance(row.get(key), str):
+                raise UsageError(f"{where} needs {key!r} as a string, got {row.get(key)!r:.60}")
+        problem_id = row["problem_id"]
+        if problem_id not in benchmark.problems:
+            known = ", ".join(list(benchmark.problems)[:3])
+            raise UsageError(f"{where}: {benchmark.name} has no problem {problem_id!r}; its names are like {known}")
+        samples.append(Sample(problem_id=problem_id, sample_idx=num_seen[problem_id], completion=row["completion"]))
+        num_seen[problem_id] += 1
+    if not samples:
+        raise UsageError(f'{path} holds no row; give JSON lines {{"problem_id": ..., "completion": ...}}')
+    return tuple(samples)
+
+
+def score_samples(
+    benchmark: ScoredBenchmark,
+    samples: Sequence[Sample],
+    judge: Judge,
+    upstream: "Upstream | None",
+    *,
+    progress: Progress,
+) -> Score:
+    """Judge all samples. `upstream` runs the benchmark's own way beside ours; None leaves it out."""
+    jobs = [
+        (benchmark.problems[s.problem_id], benchmark.prepare(s.problem_id, s.completion), EVAL_SEEDS) for s in samples
+    ]
+    judgements = judge.judge_all(jobs, lambda done, total: progress("hardened", done, total))
+    results: list[CompatibleResult | None] = [None] * len(samples)
+    if upstream is not None and benchmark.compatible is not None:
+        compatible_jobs = [benchmark.compatible(s.problem_id, s.completion) for s in samples]
+        results = [*upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
+    rows = zip(samples, judgements, results, strict=True)
+    return Score(
+        benchmark=benchmark,
+        rows=tuple(ScoredRow(sample=s, verdict=j.verdict, compatible=r) for s, j, r in rows),
+    )
+
+
+class Upstream:
+    """Runs candidates the benchmark's own way, equal ones once. Raises ToolNotFound when Icarus is not installed."""
+
+    def __init__(self, *, executor: Executor, num_workers: int, scratch: Path | None = None) -> None:
+        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
+        self._checker = CompatibleChecker(iverilog=iverilog, vvp=vvp)
+        self._executor = executor
+        self._num_workers = num_workers
+        self._scratch = scratch
+
+    def run_all(
+        self, jobs: Sequence[CompatibleJob], progress: Callable[[int, int], None]
+    ) -> tuple[CompatibleResult, ...]:
+        """The results, in order."""
+        with ThreadPoolExecutor(max_workers=self._num_workers) as pool:
+            futures = {job: pool.submit(self._run, job) for job in dict.fromkeys(jobs)}
+            results = []
+            for num_done, job in enumerate(jobs, start=1):
+                results.append(futures[job].result())
+                progress(num_done, len(jobs))
+        return tuple(results)
+
+    def _run(self, job: CompatibleJob) -> CompatibleResult:
+        return run_check(self._checker, job, self._executor, scratch=self._scratch)
+
+
+def reason_of(row: ScoredRow) -> str:
+    """Why upstream's rule and ours part ways on a row."""
+    assert row.compatible is not None, "only a row with upstream's result can disagree"
+    if row.verdict.passed:
+        return f"passes ours; upstream's letter is {row.compatible.letter} ({LETTERS[row.compatible.letter]})"
+    verdict = row.verdict
+    said = [diagnostic.message for diagnostic in verdict.diagnostics[:1]]
+    if verdict.outcome is Outcome.MISMATCH and verdict.first_mismatch is not None:
+        first = verdict.first_mismatch
+        said = [
+            f"output {first.output} is {first.got} where the golden's is {first.expected}, in row {first.row} of our "
+            f"own stimulus (seed {verdict.seed})"
+        ]
+    return f"{verdict.outcome}: {'; '.join(said)}"

@@ -1,0 +1,32 @@
+"""What a benchmark gives to the scorer: problems, preparation of completions, upstream's way to judge, errata."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hdl_bench.compatible import CompatibleJob
+from hdl_bench.errata import Erratum
+from verifiers.types import Problem
+
+_MARKS = ("```", "~~~", "[BEGIN]", "[DONE]", "<think>", "</think>")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredBenchmark:
+    """A benchmark that completions can be scored on. Problems, errata and functions go by `problem_id`."""
+
+    name: str
+    problems: dict[str, Problem]
+    # (problem_id, completion) -> the completion as our judge is to read it
+    prepare: Callable[[str, str], str]
+    # (problem_id, completion) -> how upstream would run it; None where there is no upstream
+    compatible: Callable[[str, str], CompatibleJob] | None = None
+    errata: dict[str, Erratum] = field(default_factory=dict)
+
+
+def whole_answer(completion: str) -> str:
+    """A completion without fence, marker or reasoning, marked as an answer from end to end; any other as it is.
+
+    So all of what a model sent as code is judged, not only what looks like a module in it.
+    """
+    has_marks = any(mark in completion for mark in _MARKS)
+    return completion if has_marks else f"[BEGIN]{completion}[DONE]"

@@ -1,0 +1,174 @@
+"""VerilogEval v2 from a user's checkout: both tasks as problems with stock testbench and golden. Ships no data.
+
+A problem is what has a `ProbNNN_name_prompt.txt`; other files are ignored. The prompt is the task's own text: examples
+and instructions around it are a matter of how a model is asked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hdl_bench.compatible import CompatibleJob, extract_code_complete, extract_spec_to_rtl
+from hdl_bench.errata import StimulusHint, content_hash, find_erratum, find_hint
+from hdl_bench.scored import ScoredBenchmark, whole_answer
+from toolchain.errors import UsageError
+from verifiers.extract import extract
+from verifiers.infer import infer_protocol
+from verifiers.types import PassRule, Problem, Protocol, TestbenchOracle
+
+TOP_MODULE, GOLDEN_TOP, TESTBENCH_TOP = "TopModule", "RefModule", "tb"
+_PROMPT_SUFFIX = "_prompt.txt"
+_SHOWN_FILES = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One of the benchmark's two ways to ask. `has_interface`: a module header is given, to be completed."""
+
+    name: str
+    folder: str
+    has_interface: bool
+
+
+SPEC_TO_RTL = Task(name="verilog-eval-v2-spec-to-rtl", folder="dataset_spec-to-rtl", has_interface=False)
+CODE_COMPLETE = Task(name="verilog-eval-v2-code-complete", folder="dataset_code-complete-iccad2023", has_interface=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """The files of one problem. `interface` is the module header of code-complete, "" in spec-to-rtl."""
+
+    problem_id: str
+    prompt: str
+    interface: str
+    golden: str
+    testbench: str
+
+    @property
+    def content(self) -> str:
+        """The hash that errata go by."""
+        return content_hash(self.prompt, self.interface, self.golden, self.testbench)
+
+
+class VerilogEvalV2:
+    """One task of VerilogEval v2, read from the checkout at `root`.
+
+    Raises UsageError that says what is missing when `root` is no checkout or lacks files of a problem.
+    """
+
+    def __init__(self, root: Path, task: Task) -> None:
+        self.name = task.name
+        self.sources = {sources.problem_id: sources for sources in _read_all(root, task)}
+
+    def problems(self) -> Iterator[Problem]:
+        """The problems, in the order of their names."""
+        for sources in self.sources.values():
+            yield self._problem(sources)
+
+    def _problem(self, sources: Sources) -> Problem:
+        hint = find_hint(self.name, sources.problem_id, sources.content)
+        oracle = TestbenchOracle(
+            testbench=sources.testbench,
+            rule=PassRule.MISMATCH_COUNT,
+            top=TESTBENCH_TOP,
+            golden=sources.golden,
+            golden_top=GOLDEN_TOP,
+            protocol=None if hint is None else _hinted_protocol(sources.golden, hint),
+        )
+        return Problem(
+            problem_id=sources.problem_id,
+            source=self.name,
+            prompt=_prompt(sources),
+            top_module=TOP_MODULE,
+            ports=None,
+            oracle=oracle,
+        )
+
+
+def load_spec_to_rtl(root: Path) -> ScoredBenchmark:
+    """The task spec-to-rtl of a checkout, ready to be scored."""
+    return _scored(VerilogEvalV2(root, SPEC_TO_RTL))
+
+
+def load_code_complete(root: Path) -> ScoredBenchmark:
+    """The task code-complete of a checkout, ready to be scored."""
+    return _scored(VerilogEvalV2(root, CODE_COMPLETE))
+
+
+def _scored(benchmark: VerilogEvalV2) -> ScoredBenchmark:
+    def extract_as_upstream(problem_id: str, completion: str) -> str:
+        interface = benchmark.sources[problem_id].interface
+        return extract_code_complete(completion, interface) if interface else extract_spec_to_rtl(completion)
+
+    def prepare(problem_id: str, completion: str) -> str:
+        answer = whole_answer(completion)
+        if benchmark.sources[problem_id].interface and extract(answer, TOP_MODULE) is None:
+            # The answer only goes on from the header that the prompt gave.
+            return f"[BEGIN]{extract_as_upstream(problem_id, completion)}[DONE]"
+        return answer
+
+    def compatible(problem_id: str, completion: str) -> CompatibleJob:
+        sources = benchmark.sources[problem_id]
+        candidate = extract_as_upstream(problem_id, completion)
+        return CompatibleJob(candidate=candidate, testbench=sources.testbench, golden=sources.golden)
+
+    found = {name: find_erratum(benchmark.name, name, sources.content) for name, sources in benchmark.sources.items()}
+    return ScoredBenchmark(
+        name=benchmark.name,
+        problems={problem.problem_id: problem for problem in benchmark.problems()},
+        prepare=prepare,
+        compatible=compatible,
+        errata={name: erratum for name, erratum in found.items() if erratum is not None},
+    )
+
+
+def _prompt(sources: Sources) -> str:
+    """spec-to-rtl: as it is. code-complete: the description as comments, then the header to be completed."""
+    if not sources.interface:
+        return sources.prompt
+    description = sources.prompt.split(f"module {TOP_MODULE}", 1)[0].strip("\n")
+    comments = "".join(f"// {line}".rstrip() + "\n" for line in description.split("\n"))
+    return f"{comments}\n{sources.interface.strip()}\n"
+
+
+def _hinted_protocol(golden: str, hint: StimulusHint) -> Protocol:
+    protocol = infer_protocol(golden, GOLDEN_TOP)
+    return replace(protocol, min_cycles=hint.min_cycles, rare_high=hint.rare_high, rare_low=hint.rare_low)
+
+
+def _read_all(root: Path, task: Task) -> list[Sources]:
+    folder = root / task.folder
+    if not folder.is_dir():
+        where = "is not a folder" if not root.is_dir() else f"has no folder {task.folder}"
+        raise UsageError(f"{root} {where}; give the path of a checkout of github.com/NVlabs/verilog-eval (branch main)")
+    names = sorted(path.name.removesuffix(_PROMPT_SUFFIX) for path in folder.glob(f"Prob*{_PROMPT_SUFFIX}"))
+    if not names:
+        raise UsageError(f"{folder} holds no Prob*{_PROMPT_SUFFIX}; is the checkout complete?")
+    suffixes = ("_ref.sv", "_test.sv", *(("_ifc.txt",) if task.has_interface else ()))
+    missing = [f"{name}{suffix}" for name in names for suffix in suffixes if not (folder / f"{name}{suffix}").is_file()]
+    if missing:
+        more = f" and {len(missing) - _SHOWN_FILES} more" if len(missing) > _SHOWN_FILES else ""
+        raise UsageError(
+            f"{folder} lacks {', '.join(missing[:_SHOWN_FILES])}{more}; repair the checkout (git restore {task.folder})"
+        )
+    return [_read(folder, name, has_interface=task.has_interface) for name in names]
+
+
+def _read(folder: Path, name: str, *, has_interface: bool) -> Sources:
+    texts = {}
+    for key, suffix in (("prompt", _PROMPT_SUFFIX), ("golden", "_ref.sv"), ("testbench", "_test.sv")):
+        texts[key] = _read_text(folder / f"{name}{suffix}")
+    interface = _read_text(folder / f"{name}_ifc.txt") if has_interface else ""
+    return Sources(problem_id=name, interface=interface, **texts)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; repair the checkout") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); repair the checkout") from error
+    if not text.strip():
+        raise UsageError(f"{path} is empty; repair the checkout")
+    return text
