@@ -46,7 +46,7 @@ class ServiceClient:
         *,
         token: str | None = None,
         deadline_s: float = 600.0,
-        open_s: float = 30.0,
+        open_s: float = 15.0,
         num_connections: int = 8,
     ) -> None:
         if min(deadline_s, open_s, num_connections) <= 0:

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import random
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import ValidationError
@@ -40,6 +41,8 @@ class Caller:
     """An HTTP client for one service. For one event loop. The environment's proxies are not used."""
 
     def __init__(self, url: str, token: str | None) -> None:
+        if not urlsplit(url).hostname:
+            raise UsageError(f"{url!r} names no host; give http://HOST:PORT")
         self.url = url.rstrip("/")
         headers = {"Content-Type": "application/json"}
         if token is not None:
