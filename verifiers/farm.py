@@ -20,6 +20,7 @@ from toolchain.sandbox import choose_rung
 from toolchain.tool import find_tool
 from verifiers.breaker import CircuitBreaker
 from verifiers.cache import DiskCache
+from verifiers.errors import PROBLEM_FAULT
 from verifiers.farm_stats import FarmStats, Tally
 from verifiers.floor import Floor, Visit
 from verifiers.job_queue import MAX_GROUP, JobQueue
@@ -175,7 +176,7 @@ class Farm:
             is_trial = self._breaker.enter()
             for answer in self._judge(slot, jobs):
                 self._settle(left[0], answer)
-                error = "" if answer.judgement.verdict.is_scored else _said(answer.judgement.verdict)
+                error = _our_error(answer.judgement.verdict)
                 self._breaker.record(left.pop(0).problem.problem_id, error, is_trial=is_trial)
                 is_trial = False
         except Exception as error:  # the boundary of a job: whatever happens belongs to its future
@@ -288,6 +289,12 @@ def _is_doubtful(answer: Answer, visit: Visit) -> bool:
     verdict = answer.judgement.verdict
     is_crash = any(diagnostic.code == "crash" for diagnostic in verdict.diagnostics)
     return not verdict.is_scored or (not visit.was_alone and (is_crash or verdict.outcome in _LOAD_OUTCOMES))
+
+
+def _our_error(verdict: Verdict) -> str:
+    """What went wrong on our side; empty for a scored verdict, and for a problem that is broken everywhere."""
+    is_problems = any(diagnostic.code == PROBLEM_FAULT for diagnostic in verdict.diagnostics)
+    return "" if verdict.is_scored or is_problems else _said(verdict)
 
 
 def _said(verdict: Verdict) -> str:
