@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from pyslang import ast, parsing, syntax
 
-from toolchain.errors import InfrastructureError
 from verifiers.elaborate import Source, parse
+from verifiers.errors import ProblemError
 from verifiers.lexer import LexemeKind, lex
 from verifiers.types import PassRule, TestbenchOracle
 from verifiers.walk import name_components
@@ -72,20 +72,20 @@ class _Names:
 def read_harness(oracle: TestbenchOracle, *, candidate_top: str, port_names: frozenset[str]) -> StockHarness:
     """The harness of an oracle around a module `candidate_top` with ports of these names (they may be unknown).
 
-    The golden takes part where the testbench instantiates a module of it. Raises InfrastructureError for a testbench
+    The golden takes part where the testbench instantiates a module of it. Raises ProblemError for a testbench
     that has a syntax error, several root modules, no instance of the candidate or no result line.
     """
     names = _read_names(oracle.testbench, candidate_top)
     top, golden = oracle.top, oracle.golden
     if candidate_top not in names.instantiated:
-        raise InfrastructureError(f"the testbench never instantiates {candidate_top}. Repair the problem.")
+        raise ProblemError(f"the testbench never instantiates {candidate_top}. Repair the problem.")
     if top is None:
         roots = sorted(names.modules - names.instantiated)
         if len(roots) != 1:
-            raise InfrastructureError(f"the testbench has the root modules {roots}. Name one as the oracle's `top`.")
+            raise ProblemError(f"the testbench has the root modules {roots}. Name one as the oracle's `top`.")
         [top] = roots
     if top not in names.modules:
-        raise InfrastructureError(f"the testbench has no module {top}, only {sorted(names.modules)}.")
+        raise ProblemError(f"the testbench has no module {top}, only {sorted(names.modules)}.")
     if golden is not None:
         inner = _read_names(golden, candidate_top)
         if inner.modules & names.instantiated:
@@ -97,7 +97,7 @@ def read_harness(oracle: TestbenchOracle, *, candidate_top: str, port_names: fro
     marked = MARKED[oracle.rule]
     template = _template(oracle.testbench, renamed, marked)
     if all(is_name for _, is_name in template.places):
-        raise InfrastructureError(f"the testbench prints no line with {marked!r}. Repair the problem.")
+        raise ProblemError(f"the testbench prints no line with {marked!r}. Repair the problem.")
     return StockHarness(
         top=top,
         testbench=template,
@@ -122,7 +122,7 @@ def _read_names(text: str, candidate_top: str) -> _Names:
     faults = [finding for finding in source.tree.diagnostics if finding.isError()]
     if faults:
         said = source.to_diagnostics(faults)[0]
-        raise InfrastructureError(f"line {said.line} of the harness cannot be parsed: {said.message}.")
+        raise ProblemError(f"line {said.line} of the harness cannot be parsed: {said.message}.")
     names = _Names(
         modules=set(), instantiated=set(), declared=_macros(text), kept=set(), candidate_instances=set(), dotted=[]
     )
