@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from toolchain.errors import InfrastructureError, UsageError
 from verifiers.client_http import Call, Caller, Refused
 from verifiers.connect import judge_all
+from verifiers.farm_stats import FarmStats
 from verifiers.judgement import Job, Judgement
 from verifiers.service_wire import ANSWER, WIRE_VERSION, Status, batch_body, job_to_json
 from verifiers.types import Problem
@@ -25,6 +26,7 @@ from verifiers.types import Problem
 T = TypeVar("T")
 _BATCH_JOBS = 32
 _BATCH_BYTES = 4 << 20
+_STATS_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,13 @@ class ServiceClient:
         """Judge all of (problem, completion text, seeds), in order. `progress(num_done, num_jobs)` is told of each."""
         return judge_all(self, jobs, progress)
 
+    def stats(self) -> FarmStats:
+        """How the service's farm stands, and what it has done so far for all its clients."""
+        with self._lock:
+            if self._is_closed:
+                raise InfrastructureError("the statistics of a closed client were asked for; open a new one.")
+        return self._run(self._ask_status(_STATS_S)).farm
+
     def close(self) -> None:
         """End the connection: jobs not yet judged fail with InfrastructureError. Idempotent."""
         with self._lock:
@@ -121,7 +130,12 @@ class ServiceClient:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _open(self, open_s: float, num_connections: int) -> Status:
-        call = Call(method="GET", path="/v1/status", what="the status", deadline_s=open_s)
+        status = await self._ask_status(open_s)
+        self._senders = [asyncio.create_task(self._send_forever(status)) for _ in range(num_connections)]
+        return status
+
+    async def _ask_status(self, deadline_s: float) -> Status:
+        call = Call(method="GET", path="/v1/status", what="the status", deadline_s=deadline_s)
         answer = await self._caller.answer(call)
         try:
             status = Status.model_validate_json(answer)
@@ -135,7 +149,6 @@ class ServiceClient:
                 f"{self._caller.url} speaks wire version {status.wire_version}, this end {WIRE_VERSION}:"
                 " install the same earl-rtl on both ends"
             )
-        self._senders = [asyncio.create_task(self._send_forever(status)) for _ in range(num_connections)]
         return status
 
     async def _stop(self) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from toolchain.errors import UsageError
+from verifiers.farm_stats import FarmStats
 from verifiers.judgement import Judgement
 from verifiers.types import Problem
 
@@ -34,6 +35,10 @@ class Judge(Protocol):
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Judgement]:
         """Judge all of (problem, completion text, seeds), in order. `progress(num_done, num_jobs)` is told of each."""
+        ...
+
+    def stats(self) -> FarmStats:
+        """How it stands, and what it has done so far. A service's is that of all its clients."""
         ...
 
     def close(self) -> None:

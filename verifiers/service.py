@@ -45,7 +45,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 class ServiceSettings:
     """Limits of a service. `token` None serves names of the loopback only."""
 
-    num_workers: int
     token: str | None = None
     max_jobs: int = 256  # in one batch
     max_pending_jobs: int = 2048
@@ -61,7 +60,9 @@ class _Service:
         self.answers = Answers()
         self.num_pending_jobs = 0
         self.metrics = Metrics(
-            num_pending_jobs=lambda: self.num_pending_jobs, max_pending_jobs=settings.max_pending_jobs
+            num_pending_jobs=lambda: self.num_pending_jobs,
+            max_pending_jobs=settings.max_pending_jobs,
+            farm_stats=judge.stats,
         )
         self._judge = judge
         self._mean_job_s = 0.05  # moving, of a job in its worker: for Retry-After
@@ -73,11 +74,11 @@ class _Service:
             wire_version=WIRE_VERSION,
             version=version("earl-rtl"),
             isolation=self._judge.isolation,
-            num_workers=self.settings.num_workers,
             max_jobs=self.settings.max_jobs,
             max_pending_jobs=self.settings.max_pending_jobs,
             max_body_bytes=self.settings.max_body_bytes,
             num_pending_jobs=self.num_pending_jobs,
+            farm=self._judge.stats(),
         )
 
     def answer(self, key: str, digest: bytes, jobs: list[JobBody]) -> "asyncio.Task[bytes]":
@@ -92,7 +93,7 @@ class _Service:
                 413, "too_many_jobs", f"a batch may have {limits.max_jobs} jobs, got {len(jobs)}; split it"
             )
         if self.num_pending_jobs + len(jobs) > limits.max_pending_jobs:
-            wait_s = math.ceil(self.num_pending_jobs * self._mean_job_s / limits.num_workers)
+            wait_s = math.ceil(self.num_pending_jobs * self._mean_job_s / self._judge.stats().num_workers)
             retry_after_s = min(max(wait_s, _RETRY_AFTER_S[0]), _RETRY_AFTER_S[-1])
             message = f"{self.num_pending_jobs} jobs are pending of at most {limits.max_pending_jobs}; try again later"
             raise overloaded(retry_after_s, message)

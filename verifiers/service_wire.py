@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from verifiers.farm_stats import FarmStats
 from verifiers.judgement import Judgement
 from verifiers.problem_json import problem_from_json, problem_to_json
 from verifiers.types import Problem
@@ -59,11 +60,11 @@ class Status(_Wire):
     wire_version: int
     version: str  # of earl-rtl
     isolation: str  # the rung that candidates run on
-    num_workers: int
     max_jobs: int  # in one batch
     max_pending_jobs: int
     max_body_bytes: int
     num_pending_jobs: int
+    farm: FarmStats
 
 
 class ErrorBody(_Wire):

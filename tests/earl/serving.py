@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from verifiers.connect import Judge
+from verifiers.farm_stats import FarmStats
 from verifiers.judgement import Judgement
 from verifiers.service import ServiceSettings
 from verifiers.service_server import make_server, open_listener, url_of
@@ -55,6 +56,11 @@ class SlowFarm:
             settle()
         return future
 
+    def stats(self) -> FarmStats:
+        return FarmStats(
+            num_workers=1, num_queued=0, num_running=len(self._held), max_queued=9, num_submitted=len(self.jobs)
+        )
+
     def release(self) -> None:
         held, self._held = self._held, []
         for settle in held:
@@ -65,7 +71,7 @@ class SlowFarm:
 def serving(judge: Judge, bind: str = "127.0.0.1:0", **settings: object) -> Iterator[str]:
     """The URL of a service of `judge`, which runs in a thread until the end of the block."""
     with open_listener(bind, has_token=True) as listener:
-        server = make_server(judge, ServiceSettings(**({"num_workers": 1} | settings)))
+        server = make_server(judge, ServiceSettings(**settings))
         with running(server, listener):
             yield url_of(listener)
 

@@ -24,11 +24,11 @@ _STATUS = Status(
     wire_version=WIRE_VERSION,
     version="0",
     isolation="rlimits",
-    num_workers=1,
     max_jobs=8,
     max_pending_jobs=8,
     max_body_bytes=1 << 20,
     num_pending_jobs=0,
+    farm=SlowFarm().stats(),
 )
 _PASSED = ANSWER.dump_json(BatchAnswer(judgements=(judgement(Outcome.PASSED, 1),)))
 
@@ -100,6 +100,8 @@ def test_equal_jobs_under_way_share_one_future():
         farm.release()
         assert first.result(20).verdict.passed
         assert client.submit(PARITY, "passed", (1,)) is not first  # not under way any more
+        assert client.stats() == farm.stats()
+        assert client.stats().num_submitted == 2
     assert [text for _, text, _ in farm.jobs] == ["held passed", "passed"]
 
 

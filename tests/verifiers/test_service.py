@@ -211,6 +211,9 @@ def test_metrics_count_verdicts_by_outcome_and_answers_by_status(farm, url):
         "earl_verdict_seconds_sum 0.75",
         "earl_batches_replayed_total 1.0",
         "earl_pending_jobs 0.0",
+        "earl_farm_num_submitted_total 3.0",
+        "earl_farm_num_workers 1.0",
+        'earl_farm_breaker{state="closed"} 1.0',
         'earl_answers_total{path="/v1/verdicts",status="200"} 2.0',
         'earl_answers_total{path="/v1/verdicts",status="422"} 1.0',
     ):
