@@ -39,3 +39,33 @@ class CommandResult:
     duration_s: float
     is_timed_out: bool = False
     is_output_truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One command of several that share a folder. It runs in that folder; argv names files relative to it."""
+
+    argv: tuple[str, ...]
+    limits: Limits
+    env: dict[str, str] = field(default_factory=dict)  # as in Command
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderJob:
+    """A fresh folder with `files` (relative name -> text) and the steps to run there, in order.
+
+    A step that does not end with exit code 0 within its limits is the last that runs. `collects` names the files whose
+    text is wanted afterwards.
+    """
+
+    files: dict[str, str]
+    steps: tuple[Step, ...]
+    collects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderResult:
+    """What a FolderJob left behind: a result for each step that ran, and those files of `collects` that were there."""
+
+    results: tuple[CommandResult, ...]
+    outputs: dict[str, str] = field(default_factory=dict)

@@ -8,16 +8,19 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from toolchain.command import Command, CommandResult, Limits
+from toolchain.command import Command, CommandResult, FolderJob, FolderResult, Limits
 from toolchain.errors import InfrastructureError
-from toolchain.sandbox import choose_rung, wrap
+from toolchain.sandbox import MINIMAL_ENVIRONMENT, choose_rung, wrap
+from toolchain.sandbox_process import SandboxProcess
 
-_MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TMPDIR": "/tmp"}
 _CHUNK_BYTES = 1 << 16
 
 
@@ -30,13 +33,61 @@ class Executor(Protocol):
         """Run to the end or to a limit. Raises InfrastructureError when the command cannot be started."""
         ...
 
+    def run_job(self, job: FolderJob) -> FolderResult:
+        """Run the steps of a job in a fresh folder, which is gone afterwards. Raises InfrastructureError as `run`."""
+        ...
+
 
 class LocalExecutor:
-    """Runs commands on this machine. `read_only` are folders outside /usr that commands may read in the sandbox."""
+    """Runs commands on this machine. `read_only` are folders outside /usr that commands may read in the sandbox.
 
-    def __init__(self, *, isolation: str = "auto", read_only: tuple[Path, ...] = ()) -> None:
+    Under bubblewrap the jobs of `run_job` share one sandbox that lives as long as the executor, one job at a time.
+    `scratch` is where folders of jobs are made where there is no such sandbox.
+    """
+
+    def __init__(
+        self, *, isolation: str = "auto", read_only: tuple[Path, ...] = (), scratch: Path | None = None
+    ) -> None:
         self.isolation = choose_rung(isolation)
         self._read_only = read_only
+        self._scratch = scratch
+        self._sandbox: SandboxProcess | None = None
+        self._resident_problem = "" if self.isolation == "bubblewrap" else f"the rung is {self.isolation}"
+        self._lock = threading.Lock()
+
+    def run_job(self, job: FolderJob) -> FolderResult:
+        with self._lock:
+            sandbox = self._resident()
+            if sandbox is not None:
+                return sandbox.run(job)
+        return run_in_folder(self.run, job, scratch=self._scratch)
+
+    @property
+    def resident_problem(self) -> str:
+        """Why each command of a job has a sandbox of its own (as strong, some milliseconds slower); empty if none has.
+
+        Known from the first job on.
+        """
+        return self._resident_problem
+
+    def _resident(self) -> SandboxProcess | None:
+        """The sandbox of `run_job`, started if need be. None where none can be had: that shows at the first start."""
+        if self._resident_problem:
+            return None
+        if self._sandbox is None:
+            try:
+                self._sandbox = SandboxProcess(read_only=self._read_only)
+            except InfrastructureError as error:
+                self._resident_problem = str(error)
+        elif not self._sandbox.is_alive:
+            self._sandbox = SandboxProcess(read_only=self._read_only)
+        return self._sandbox
+
+    def close(self) -> None:
+        """End the sandbox, if there is one; the next job starts another."""
+        with self._lock:
+            if self._sandbox is not None:
+                self._sandbox.kill()
 
     def run(self, command: Command) -> CommandResult:
         argv = wrap(command, self.isolation, read_only=self._read_only)
@@ -45,7 +96,7 @@ class LocalExecutor:
             process = subprocess.Popen(
                 argv,
                 cwd=command.cwd,
-                env=_MINIMAL_ENVIRONMENT | command.env,
+                env=MINIMAL_ENVIRONMENT | command.env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -63,6 +114,34 @@ class LocalExecutor:
             is_timed_out=drain.is_timed_out,
             is_output_truncated=drain.is_truncated,
         )
+
+
+def run_in_folder(
+    run: Callable[[Command], CommandResult], job: FolderJob, *, scratch: Path | None = None
+) -> FolderResult:
+    """A job by an executor's `run`, one command after the other, in a temporary folder of this machine."""
+    with tempfile.TemporaryDirectory(prefix="earl-job-", dir=scratch) as name:
+        folder = Path(name)
+        for file_name, text in job.files.items():
+            path = folder / file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", errors="replace")
+        results = []
+        for step in job.steps:
+            results.append(run(Command(argv=step.argv, cwd=folder, env=step.env, limits=step.limits)))
+            if results[-1].returncode != 0 or results[-1].is_timed_out or results[-1].is_output_truncated:
+                break
+        return FolderResult(results=tuple(results), outputs=_read_back(folder, job.collects))
+
+
+def _read_back(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """The texts of the files that are there. The folder was the candidate's to write in: no link is followed."""
+    paths = {name: folder / name for name in names}
+    return {
+        name: path.read_text(encoding="utf-8", errors="replace")
+        for name, path in paths.items()
+        if path.is_file() and not path.is_symlink()
+    }
 
 
 def _signed(returncode: int) -> int:

@@ -7,6 +7,7 @@ unlike a prlimit call on the started process it leaves no moment in which a chil
 """
 
 import functools
+import os
 import subprocess
 from pathlib import Path
 
@@ -14,9 +15,18 @@ from toolchain.command import Command, Limits
 from toolchain.errors import InfrastructureError, ToolNotFound, UsageError
 from toolchain.tool import find_tool
 
+MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TMPDIR": "/tmp"}
 RUNGS = ("bubblewrap", "rlimits")  # strongest first
 _SYSTEM_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
-_DEVICES = ("--dev-bind", "/dev/null", "/dev/null")  # a whole /dev would cost milliseconds
+_DEVICES = (
+    "--perms",
+    "0755",
+    "--dir",
+    "/dev",
+    "--dev-bind",
+    "/dev/null",
+    "/dev/null",
+)  # a whole /dev would cost milliseconds
 _TRIAL_WALL_S = 20.0
 
 
@@ -62,18 +72,40 @@ def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = ()) -> tu
     if rung == "rlimits":
         return (*_limit_argv(command.limits, has_own_user_namespace=False), *command.argv)
     folder = str(command.cwd.resolve())
-    extra = [
-        arg for path in read_only if not path.is_relative_to("/usr") for arg in ("--ro-bind", str(path), str(path))
-    ]
     return (
         str(find_tool("bwrap").path),
         *_namespace_argv(),
         *_system_argv(),
-        *extra,
+        *_read_only_argv(read_only),
         *("--bind", folder, folder, "--chdir", folder),
         *_limit_argv(command.limits, has_own_user_namespace=True),
         *command.argv,
     )
+
+
+def server_argv(*, read_only: tuple[Path, ...]) -> tuple[str, ...]:
+    """The argv that `toolchain.sandbox_server`'s interpreter and its arguments are put behind.
+
+    Nothing on disk can be written. Root keeps the right to become somebody else, and nothing more: in there it does.
+    """
+    if os.geteuid() == 0:
+        unshare = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
+        namespaces = (*unshare, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+    else:
+        namespaces = ("--unshare-all",)
+    return (
+        str(find_tool("bwrap").path),
+        *(*namespaces, "--die-with-parent", "--tmpfs", "/tmp", *_DEVICES),
+        *(*_system_argv(), *_read_only_argv(read_only), "--proc", "/proc", "--remount-ro", "/", "--as-pid-1"),
+    )
+
+
+def _read_only_argv(paths: tuple[Path, ...]) -> tuple[str, ...]:
+    """Shows folders, with parents that anybody may pass through: bubblewrap makes them its own user's alone."""
+    shown = [path for path in dict.fromkeys(paths) if not path.is_relative_to("/usr")]
+    parents = dict.fromkeys(str(parent) for path in shown for parent in reversed(path.parents[:-1]))
+    folders = (arg for parent in parents for arg in ("--perms", "0755", "--dir", parent))
+    return (*folders, *(arg for path in shown for arg in ("--ro-bind", str(path), str(path))))
 
 
 def _namespace_argv() -> tuple[str, ...]:
@@ -82,7 +114,18 @@ def _namespace_argv() -> tuple[str, ...]:
 
 @functools.cache
 def _system_argv() -> tuple[str, ...]:
-    argv = ["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    argv = [
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--perms",
+        "0755",
+        "--dir",
+        "/etc",
+        "--ro-bind-try",
+        "/etc/ld.so.cache",
+        "/etc/ld.so.cache",
+    ]
     for folder in _SYSTEM_FOLDERS:
         path = Path(folder)
         if path.is_symlink():

@@ -8,7 +8,7 @@ from toolchain.errors import InfrastructureError
 from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
 from verifiers.lexer import LexemeKind, lex
-from verifiers.simulate import Failure, Simulator
+from verifiers.simulate import Design, Failure, Playback, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
 from verifiers.testbench import row_file_text
 from verifiers.trace import Trace
@@ -38,6 +38,11 @@ class GoldenRun:
     stimulus: Stimulus
     row_file: str
     trace: Trace
+
+    @property
+    def playback(self) -> Playback:
+        """The stimulus as a simulator wants it."""
+        return Playback(row_file=self.row_file, num_rows=len(self.stimulus.rows))
 
 
 class GoldenRuns:
@@ -75,16 +80,16 @@ class GoldenRuns:
     def _run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
         stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)
         row_file = row_file_text(stimulus)
-        with self._simulator.compiled(
-            oracle.golden, oracle.golden_top, ports=harness.ports, protocol=harness.protocol
-        ) as design:
-            result = (
-                design if isinstance(design, Failure) else self._simulator.play(design, row_file, len(stimulus.rows))
-            )
+        result = self._simulator.simulate(
+            (Design(text=oracle.golden, top=oracle.golden_top),),
+            (Playback(row_file=row_file, num_rows=len(stimulus.rows)),),
+            ports=harness.ports,
+            protocol=harness.protocol,
+        )
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
             raise InfrastructureError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
-        return GoldenRun(stimulus=stimulus, row_file=row_file, trace=result)
+        return GoldenRun(stimulus=stimulus, row_file=row_file, trace=result[0][0])
 
 
 def harness_of(problem: Problem) -> Harness:

@@ -4,20 +4,28 @@ Says how a run ended, not whose fault it is: that is `verifiers.verify`'s. A sim
 which is the only thing that its processes can write.
 """
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolchain.command import Command, CommandResult, Limits
+from toolchain.command import CommandResult, Limits, Step
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError
 from toolchain.executor import Executor, LocalExecutor
 from toolchain.icarus import Ending, compile_argv, ending_of, parse_compile_log, simulate_argv
+from toolchain.icarus_direct import (
+    CONFIG_FILE,
+    SOURCE_FILE,
+    DirectCompiler,
+    find_direct_compiler,
+    is_plain,
+    joined,
+    needs_driver,
+)
 from toolchain.tool import find_tool
-from verifiers.testbench import ROW_FILE, Testbench, build_testbench
-from verifiers.trace import BrokenTrace, Trace, parse_trace
+from verifiers.checker import run_check
+from verifiers.testbench import TIMESCALE, Testbench, build_testbench, row_file_name
+from verifiers.trace import BrokenTrace, Trace, parse_traces
 from verifiers.types import Port, Protocol, Stage
 
 COMPILE_LIMITS = Limits(cpu_s=6, wall_s=30.0, memory_bytes=1 << 30, output_bytes=1 << 20)
@@ -50,65 +58,132 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompiledDesign:
-    """A design that is ready to play stimulus, in a folder that lives as long as the simulator's context."""
+class Design:
+    """A source and its top module."""
 
-    folder: Path
+    text: str
+    top: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Playback:
+    """Rows to play: the text of a row file (`testbench.row_file_text`), and how many rows it has."""
+
+    row_file: str
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulationJob:
+    """Designs of equal ports, whose modules have different names, and what to play on each of them."""
+
+    designs: tuple[Design, ...]
+    playbacks: tuple[Playback, ...]
     testbench: Testbench
+
+
+Traces = tuple[tuple[Trace, ...], ...]  # [design][playback]
+
+
+class IcarusChecker:
+    """Compiles designs with their testbench and plays on them. `direct` None compiles by the driver always."""
+
+    def __init__(self, *, iverilog: str, vvp: str, direct: DirectCompiler | None) -> None:
+        self._iverilog = iverilog
+        self._vvp = vvp
+        self._direct = direct
+
+    def files(self, job: SimulationJob) -> dict[str, str]:
+        """The row files, and the sources as the compiler wants them."""
+        row_files = {row_file_name(index): playback.row_file for index, playback in enumerate(job.playbacks)}
+        sources = _sources(job)
+        if self._direct is None or _needs_driver(job):
+            return row_files | sources
+        are_plain = all(is_plain(design.text) for design in job.designs)
+        config = self._direct.config_text(top=job.testbench.top, output=_IMAGE_FILE, is_plain=are_plain)
+        return row_files | {SOURCE_FILE: joined(sources), CONFIG_FILE: config}
+
+    def steps(self, job: SimulationJob) -> tuple[Step, ...]:
+        """Compile, play."""
+        if self._direct is None or _needs_driver(job):
+            sources = tuple(_sources(job))
+            compiler = compile_argv(self._iverilog, sources=sources, top=job.testbench.top, output=_IMAGE_FILE)
+        else:
+            compiler = self._direct.argv()
+        return (
+            Step(argv=compiler, limits=COMPILE_LIMITS),
+            Step(argv=simulate_argv(self._vvp, image=_IMAGE_FILE), limits=SIMULATE_LIMITS),
+        )
+
+    def collects(self, job: SimulationJob) -> tuple[str, ...]:
+        """Nothing: the traces are printed."""
+        return ()
+
+    def parse(self, job: SimulationJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> Traces | Failure:
+        """The traces, or how the compiler (one result) or the simulation (two) failed to give them."""
+        ending = ending_of(results[-1])
+        if ending is not Ending.CLEAN:
+            if len(results) == 1:
+                return compile_failure(ending, results[-1])
+            diagnostic = describe_ending(ending, results[-1])
+            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+        assert len(results) == 2, f"a clean compilation is followed by a run, got {len(results)} results"
+        nums_rows = tuple(playback.num_rows for playback in job.playbacks)
+        traces = parse_traces(results[-1].stdout, job.testbench, nums_rows)
+        if isinstance(traces, BrokenTrace):
+            diagnostic = Diagnostic(message=f"the simulation did not run to its end: {traces.reason}", code="trace")
+            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+        return traces
+
+
+def _needs_driver(job: SimulationJob) -> bool:
+    return any(needs_driver(design.text) for design in job.designs)
+
+
+def _sources(job: SimulationJob) -> dict[str, str]:
+    """The sources by file name, in order: the testbench first, so that no directive of a design reaches into it.
+
+    A single design finds what the testbench leaves: the language's defaults but for the time scale. So do the others.
+    """
+    sources = {_TESTBENCH_FILE: job.testbench.text, DESIGN_FILE: job.designs[0].text}
+    for number, design in enumerate(job.designs[1:], start=1):
+        sources[f"defaults{number}.v"] = f"`resetall\n{TIMESCALE}\n"
+        sources[f"design{number}.v"] = design.text
+    return sources
 
 
 class Simulator:
     """Icarus Verilog under an executor. Raises ToolNotFound when it is not installed."""
 
-    def __init__(self, *, executor: Executor, scratch: Path | None = None) -> None:
+    def __init__(self, *, executor: Executor) -> None:
         self._executor = executor
-        self._scratch = scratch
-        self._iverilog = find_tool("iverilog")
-        self._vvp = find_tool("vvp")
+        tools = [find_tool(name) for name in ("iverilog", "vvp")]
+        iverilog, vvp = (str(tool.path) for tool in tools)
+        self._checker = IcarusChecker(iverilog=iverilog, vvp=vvp, direct=find_direct_compiler())
         self.isolation = executor.isolation
-        self.versions = {tool.name: tool.version for tool in (self._iverilog, self._vvp)}
+        self.versions = {tool.name: tool.version for tool in tools}
 
-    @contextlib.contextmanager
-    def compiled(
-        self, text: str, top: str, *, ports: tuple[Port, ...], protocol: Protocol
-    ) -> Iterator[CompiledDesign | Failure]:
-        """Compile a design in a fresh folder, which is removed at the end of the context."""
-        with tempfile.TemporaryDirectory(prefix="earl-job-", dir=self._scratch) as name:
-            folder = Path(name)
-            testbench = build_testbench(top, ports, protocol)
-            folder.joinpath(DESIGN_FILE).write_text(text, encoding="utf-8", errors="replace")
-            folder.joinpath(_TESTBENCH_FILE).write_text(testbench.text)
-            # The testbench comes first, so that no directive of the design reaches into it.
-            sources = (_TESTBENCH_FILE, DESIGN_FILE)
-            argv = compile_argv(str(self._iverilog.path), sources=sources, top=testbench.top, output=_IMAGE_FILE)
-            result = self._executor.run(Command(argv=argv, cwd=folder, limits=COMPILE_LIMITS))
-            ending = ending_of(result)
-            if ending is Ending.CLEAN:
-                yield CompiledDesign(folder=folder, testbench=testbench)
-            else:
-                yield compile_failure(ending, result)
-
-    def play(self, design: CompiledDesign, row_file: str, num_rows: int) -> Trace | Failure:
-        """Run the rows of a `testbench.row_file_text` on a compiled design."""
-        design.folder.joinpath(ROW_FILE).write_text(row_file)
-        argv = simulate_argv(str(self._vvp.path), image=_IMAGE_FILE)
-        result = self._executor.run(Command(argv=argv, cwd=design.folder, limits=SIMULATE_LIMITS))
-        ending = ending_of(result)
-        if ending is not Ending.CLEAN:
-            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(describe_ending(ending, result),))
-        trace = parse_trace(result.stdout, design.testbench, num_rows)
-        if isinstance(trace, BrokenTrace):
-            diagnostic = Diagnostic(message=f"the simulation did not run to its end: {trace.reason}", code="trace")
-            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
-        return trace
+    def simulate(
+        self,
+        designs: tuple[Design, ...],
+        playbacks: tuple[Playback, ...],
+        *,
+        ports: tuple[Port, ...],
+        protocol: Protocol,
+    ) -> Traces | Failure:
+        """Play every row file on every design, in one simulation: a design that ends it ends it for all."""
+        tops = tuple(design.top for design in designs)
+        testbench = build_testbench(tops, ports, protocol, num_row_files=len(playbacks))
+        job = SimulationJob(designs=designs, playbacks=playbacks, testbench=testbench)
+        return run_check(self._checker, job, self._executor)
 
 
 def local_simulator(*, isolation: str = "auto", scratch: Path | None = None) -> Simulator:
     """A simulator on this machine. Raises as `local_executor` does."""
-    return Simulator(executor=local_executor(isolation=isolation), scratch=scratch)
+    return Simulator(executor=local_executor(isolation=isolation, scratch=scratch))
 
 
-def local_executor(*, isolation: str = "auto") -> LocalExecutor:
+def local_executor(*, isolation: str = "auto", scratch: Path | None = None) -> LocalExecutor:
     """Runs Icarus on this machine, on the strongest isolation rung that works here or on the one named.
 
     Raises ToolNotFound without Icarus, InfrastructureError when the named rung does not work.
@@ -120,7 +195,7 @@ def local_executor(*, isolation: str = "auto") -> LocalExecutor:
                 f"Icarus is installed under {prefix}, which holds the home folder: the sandbox would show that to "
                 "candidates. Install it under /usr or in a folder of its own."
             )
-    return LocalExecutor(isolation=isolation, read_only=prefixes)
+    return LocalExecutor(isolation=isolation, read_only=prefixes, scratch=scratch)
 
 
 def compile_failure(ending: Ending, result: CommandResult) -> Failure:

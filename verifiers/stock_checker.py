@@ -8,10 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolchain.command import CommandResult, Limits
+from toolchain.command import CommandResult, Limits, Step
 from toolchain.diagnostics import Diagnostic
 from toolchain.icarus import Ending, compile_argv, ending_of, simulate_argv
-from verifiers.checker import Step
 from verifiers.simulate import COMPILE_LIMITS, DESIGN_FILE, Failure, compile_failure, describe_ending
 from verifiers.stock_rename import MARKED
 from verifiers.types import PassRule, Stage

@@ -39,27 +39,56 @@ class Comparison:
     first_mismatch: FirstMismatch | None
 
 
-def parse_trace(stdout: str, testbench: Testbench, num_rows: int) -> Trace | BrokenTrace:
-    """The trace in a simulator's output, or why it is not one: each line must be the nonce's, in order, no other."""
+def parse_traces(
+    stdout: str, testbench: Testbench, nums_rows: tuple[int, ...]
+) -> tuple[tuple[Trace, ...], ...] | BrokenTrace:
+    """The traces in a simulator's output, `[design][row file]`, or why it is none: see `BrokenTrace`.
+
+    Each line must belong to one of the testbench's nonces, and those of each nonce must be in order and complete.
+    """
+    lines_by_nonce: dict[str, list[str]] = {nonce: [] for nonce in testbench.nonces}
     lines = stdout.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
+    for number, line in enumerate(lines):
+        nonce, _, rest = line.partition(" ")
+        if nonce not in lines_by_nonce:
+            return BrokenTrace(reason=f"line {number + 1} of the run is not the testbench's")
+        lines_by_nonce[nonce].append(rest)
+    by_row_file = []
+    for num_rows, own_lines in zip(nums_rows, lines_by_nonce.values(), strict=True):
+        traces = _parse_rows(own_lines, testbench, num_rows)
+        if isinstance(traces, BrokenTrace):
+            return traces
+        by_row_file.append(traces)
+    return tuple(zip(*by_row_file, strict=True))
+
+
+def _parse_rows(lines: list[str], testbench: Testbench, num_rows: int) -> tuple[Trace, ...] | BrokenTrace:
+    """The trace of each design in the lines of one row file, their nonce taken off."""
     if len(lines) != num_rows + 1:
         return BrokenTrace(reason=f"{num_rows + 1} lines were expected of the run, {len(lines)} came")
-    widths = [output.width for output in testbench.outputs]
+    if lines[-1] != f"end {num_rows}":
+        return BrokenTrace(reason="the closing line of the run is missing")
+    widths = [output.width for output in testbench.outputs] * testbench.num_designs
     fields_by_row = []
     for row, line in enumerate(lines[:-1]):
-        nonce, _, rest = line.partition(" ")
-        number, *fields = rest.split(" ")
-        if nonce != testbench.nonce or number != str(row) or [len(field) for field in fields] != widths:
+        number, *fields = line.split(" ")
+        if number != str(row) or [len(field) for field in fields] != widths:
             return BrokenTrace(reason=f"line {row + 1} of the run is not the testbench's")
         fields_by_row.append(fields)
-    if lines[-1] != f"{testbench.nonce} end {num_rows}":
-        return BrokenTrace(reason="the closing line of the run is missing")
-    columns = zip(*fields_by_row, strict=True)
-    names = (output.name for output in testbench.outputs)
-    values = {name: tuple(column) for name, column in zip(names, columns, strict=True)}
-    return Trace(values=values, num_rows=num_rows)
+    columns = list(zip(*fields_by_row, strict=True))
+    num_outputs = len(testbench.outputs)
+    return tuple(
+        Trace(
+            values={
+                output.name: column
+                for output, column in zip(testbench.outputs, columns[first : first + num_outputs], strict=True)
+            },
+            num_rows=num_rows,
+        )
+        for first in range(0, num_outputs * testbench.num_designs, num_outputs)
+    )
 
 
 def compare(golden: Trace, candidate: Trace, stimulus: Stimulus) -> Comparison:

@@ -5,6 +5,7 @@ incomplete trace) is the candidate's only if it repeats while the golden still r
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +16,10 @@ from toolchain.icarus import Ending
 from verifiers.cache import DiskCache, unified
 from verifiers.cone import suspect_lines
 from verifiers.extract import extract
-from verifiers.golden import GoldenRun, GoldenRuns, harness_of
+from verifiers.golden import GoldenRun, GoldenRuns, Harness, harness_of
 from verifiers.judgement import Judgement
 from verifiers.reference import as_reference
-from verifiers.simulate import Failure, local_executor, local_simulator
+from verifiers.simulate import Design, Failure, Simulator, local_executor
 from verifiers.static_check import static_check
 from verifiers.stock import StockJudge, required_ports
 from verifiers.trace import Trace, compare
@@ -46,12 +47,13 @@ class Verifier:
     """
 
     def __init__(self, *, isolation: str = "auto", scratch: Path | None = None, cache: DiskCache | None = None) -> None:
-        self._simulator = local_simulator(isolation=isolation, scratch=scratch)
-        self._stock = StockJudge(executor=local_executor(isolation=isolation), scratch=scratch)
-        self.isolation = self._simulator.isolation
-        store = None if cache is None else TraceStore(cache, self._simulator.versions)
-        self.goldens = GoldenRuns(self._simulator, store)
-        self.versions = {**self._simulator.versions, "pyslang": version("pyslang")}
+        executor = local_executor(isolation=isolation, scratch=scratch)
+        self.simulator = Simulator(executor=executor)
+        self._stock = StockJudge(executor=executor)
+        self.isolation = self.simulator.isolation
+        store = None if cache is None else TraceStore(cache, self.simulator.versions)
+        self.goldens = GoldenRuns(self.simulator, store)
+        self.versions = {**self.simulator.versions, "pyslang": version("pyslang")}
 
     def judge(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> Judgement:
         """Take the code out of a completion and judge it. No code is an outcome, not an error."""
@@ -92,7 +94,7 @@ class Verifier:
                 self._stock.control(problem, is_fresh=True)
             for seed in seeds if reference is not None else ():
                 golden = self.goldens.run(reference, seed, is_fresh=True)
-                verdict = self._compare(golden, golden.trace, seed)
+                verdict = self._compare(golden, golden.trace)
         except (EarlError, OSError) as error:
             return self._tool_error(error, seeds[0])
         return verdict
@@ -145,22 +147,39 @@ class Verifier:
     def _simulate(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> "Verdict | _Stop":
         """The verdict by simulation, or where and how that stopped short of one."""
         harness = harness_of(problem)
-        with self._simulator.compiled(
-            candidate.text, problem.top_module, ports=harness.ports, protocol=harness.protocol
-        ) as design:
-            if isinstance(design, Failure):
-                return _Stop(failure=design, seed=seeds[0])
-            for seed in seeds:
-                golden = self.goldens.run(problem, seed)
-                trace = self._simulator.play(design, golden.row_file, len(golden.stimulus.rows))
-                if isinstance(trace, Failure):
-                    return _Stop(failure=trace, seed=seed)
-                verdict = self._compare(golden, trace, seed)
-                if not verdict.passed:
+        goldens = [self.goldens.run(problem, seed) for seed in seeds]
+        traces = self._play(candidate.text, problem.top_module, harness, goldens)
+        if isinstance(traces, Failure) and len(goldens) > 1:  # under which seed? each has a run of its own
+            traces = []
+            for golden in goldens:
+                found = self._play(candidate.text, problem.top_module, harness, [golden])
+                if isinstance(found, Failure):
+                    return _Stop(failure=found, seed=golden.stimulus.seed)
+                traces += found
+                if not self._compare(golden, found[0]).passed:
                     break
+        if isinstance(traces, Failure):
+            return _Stop(failure=traces, seed=seeds[0])
+        return self.verdict_of_traces(goldens, traces)
+
+    def _play(self, text: str, top: str, harness: Harness, goldens: Sequence[GoldenRun]) -> Sequence[Trace] | Failure:
+        """The traces of a design under the stimulus of each golden run, or what one of them came to."""
+        playbacks = tuple(golden.playback for golden in goldens)
+        traces = self.simulator.simulate(
+            (Design(text=text, top=top),), playbacks, ports=harness.ports, protocol=harness.protocol
+        )
+        return traces if isinstance(traces, Failure) else traces[0]
+
+    def verdict_of_traces(self, goldens: Sequence[GoldenRun], traces: Sequence[Trace]) -> Verdict:
+        """The verdict of the first trace that differs from its golden's, or else of the last."""
+        for golden, trace in zip(goldens, traces, strict=False):
+            verdict = self._compare(golden, trace)
+            if not verdict.passed:
+                break
         return verdict
 
-    def _compare(self, golden: GoldenRun, trace: Trace, seed: int) -> Verdict:
+    def _compare(self, golden: GoldenRun, trace: Trace) -> Verdict:
+        seed = golden.stimulus.seed
         comparison = compare(golden.trace, trace, golden.stimulus)
         if comparison.num_samples == 0:
             raise InfrastructureError(f"the golden has no known output under seed {seed}: nothing can be compared.")
@@ -173,7 +192,7 @@ class Verifier:
             outputs=comparison.outputs,
             first_mismatch=comparison.first_mismatch,
             versions=self.versions,
-            isolation=self._simulator.isolation,
+            isolation=self.simulator.isolation,
         )
 
     def _tool_error(self, error: Exception, seed: int) -> Verdict:
@@ -188,7 +207,7 @@ class Verifier:
             seed=seed,
             diagnostics=diagnostics,
             versions=self.versions,
-            isolation=self._simulator.isolation,
+            isolation=self.simulator.isolation,
         )
 
 

@@ -9,8 +9,8 @@ import pytest
 from toolchain.icarus import compile_argv, simulate_argv
 from toolchain.tool import find_tool
 from verifiers.stimulus import Stimulus
-from verifiers.testbench import ROW_FILE, build_testbench, row_file_text
-from verifiers.trace import Trace, parse_trace
+from verifiers.testbench import build_testbench, row_file_name, row_file_text
+from verifiers.trace import BrokenTrace, Trace, parse_traces
 from verifiers.types import Clock, Port, Protocol
 
 _PORTS = (
@@ -23,20 +23,25 @@ _PROTOCOL = Protocol(clocks=(Clock(name="clk"),))
 
 
 def test_every_name_of_the_testbench_carries_a_nonce_that_is_new_each_time():
-    first, second = (build_testbench("Top", _PORTS, _PROTOCOL) for _ in range(2))
-    assert first.nonce != second.nonce
-    assert first.text.replace(first.nonce, "") == second.text.replace(second.nonce, "")
+    first, second = (build_testbench(("Top",), _PORTS, _PROTOCOL) for _ in range(2))
+    nonces = [[bench.top.removeprefix("tb_"), *bench.nonces] for bench in (first, second)]
+    assert len({nonce for group in nonces for nonce in group}) == 4
+    texts = [bench.text for bench in (first, second)]
+    for index in range(2):
+        for nonce in nonces[index]:
+            texts[index] = texts[index].replace(nonce, "")
+    assert texts[0] == texts[1]
     known = """timescale ns ps module reg wire integer initial begin end while endmodule fopen fscanf display finish
-    rows txt r b Top clk d q odd""".split()  # noqa: SIM905  (a list of words reads better so)
+    rows0 txt r b if Top clk d q odd""".split()  # noqa: SIM905  (a list of words reads better so)
     words = set(re.findall(r"(?<!\w)[A-Za-z_]\w*", first.text)) - set(known)
     assert words
-    assert all(first.nonce in word for word in words), words
+    assert all(any(nonce in word for nonce in nonces[0]) for word in words), words
 
 
 def _play(tmp_path: Path, design: str, ports: tuple[Port, ...], rows: tuple[tuple[int, ...], ...]) -> Trace:
-    testbench = build_testbench("Top", ports, _PROTOCOL if ports is _PORTS else Protocol())
+    testbench = build_testbench(("Top",), ports, _PROTOCOL if ports is _PORTS else Protocol())
     inputs = tuple(port for port in ports if port.direction == "input")
-    (tmp_path / ROW_FILE).write_text(row_file_text(Stimulus(seed=0, inputs=inputs, rows=rows)))
+    (tmp_path / row_file_name(0)).write_text(row_file_text(Stimulus(seed=0, inputs=inputs, rows=rows)))
     (tmp_path / "tb.v").write_text(testbench.text)
     (tmp_path / "design.v").write_text(design)
     for argv in (
@@ -46,9 +51,9 @@ def _play(tmp_path: Path, design: str, ports: tuple[Port, ...], rows: tuple[tupl
         simulate_argv(str(find_tool("vvp").path), image="out.vvp"),
     ):
         result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    trace = parse_trace(result.stdout, testbench, len(rows))
-    assert isinstance(trace, Trace), trace
-    return trace
+    traces = parse_traces(result.stdout, testbench, (len(rows),))
+    assert not isinstance(traces, BrokenTrace), traces
+    return traces[0][0]
 
 
 @pytest.mark.tool

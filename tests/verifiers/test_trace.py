@@ -4,13 +4,13 @@ import pytest
 
 from verifiers.stimulus import Stimulus
 from verifiers.testbench import Testbench
-from verifiers.trace import BrokenTrace, Trace, best_constant_fraction, compare, matches, parse_trace
+from verifiers.trace import BrokenTrace, Trace, best_constant_fraction, compare, matches, parse_traces
 from verifiers.types import Port
 
 _BENCH = Testbench(
     text="",
     top="tb_n",
-    nonce="n0nce",
+    nonces=("n0nce",),
     outputs=(Port(name="q", direction="output", width=2), Port(name="z", direction="output")),
 )
 _GOOD = "n0nce 0 01 1\nn0nce 1 1x 0\nn0nce end 2\n"
@@ -28,7 +28,7 @@ def _stimulus(num_rows: int, first_scored_row: int = 0) -> Stimulus:
 
 
 def test_a_complete_output_is_read_by_output():
-    assert parse_trace(_GOOD, _BENCH, 2) == Trace(values={"q": ("01", "1x"), "z": ("1", "0")}, num_rows=2)
+    assert parse_traces(_GOOD, _BENCH, (2,)) == ((Trace(values={"q": ("01", "1x"), "z": ("1", "0")}, num_rows=2),),)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_complete_output_is_read_by_output():
     ],
 )
 def test_an_output_with_anything_odd_is_broken(forged):
-    assert isinstance(parse_trace(forged, _BENCH, 2), BrokenTrace)
+    assert isinstance(parse_traces(forged, _BENCH, (2,)), BrokenTrace)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ import dataclasses
 
 import pytest
 
-from toolchain.command import Command, CommandResult
+from toolchain.command import Command, CommandResult, FolderJob, FolderResult
 from toolchain.errors import InfrastructureError
-from toolchain.executor import LocalExecutor
+from toolchain.executor import LocalExecutor, run_in_folder
 from toolchain.sandbox import choose_rung
 from verifiers import verify as verify_module
-from verifiers.simulate import Simulator
 from verifiers.types import (
     Candidate,
     Clock,
@@ -257,10 +256,13 @@ class _CrashingExecutor:
         is_crash = self.num_vvp in self._crashes
         return dataclasses.replace(result, returncode=-11, stdout="") if is_crash else result
 
+    def run_job(self, job: FolderJob) -> FolderResult:
+        return run_in_folder(self.run, job)
+
 
 def _crash_at(monkeypatch, *calls: int) -> tuple[Verifier, _CrashingExecutor]:
     executor = _CrashingExecutor(set(calls))
-    monkeypatch.setattr(verify_module, "local_simulator", lambda isolation, scratch: Simulator(executor=executor))
+    monkeypatch.setattr(verify_module, "local_executor", lambda isolation, scratch: executor)
     return Verifier(), executor
 
 
