@@ -6,14 +6,15 @@ takes a proof.
 """
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pyslang import ast, parsing, syntax
 
 from verifiers.elaborate import Source, parse
 from verifiers.mutation_expressions import EXPRESSION_FINDERS
-from verifiers.mutation_signals import wrong_signals
-from verifiers.mutation_site import Edit, Site, span_of
+from verifiers.mutation_signals import signal_finder
+from verifiers.mutation_site import Edit, MacroText, Site, span_of
 from verifiers.mutation_statements import STATEMENT_FINDERS
 from verifiers.static_check import static_check
 from verifiers.types import Port
@@ -44,8 +45,7 @@ def mutants_of(
     """
     parsed = parse(source)
     text = source.encode()
-    edits = _edits_of(parsed, text, _reachable_modules(parsed, top_module))
-    edits += wrong_signals(parsed, text, top_module)
+    edits = _edits_of(parsed, text, top_module)
     seen, chosen = {text}, []
     for edit in _in_turn(edits, random.Random(seed)):
         mutated = _apply(text, edit)
@@ -60,12 +60,11 @@ def mutants_of(
     return tuple(_describe(text, edit, mutated) for edit, mutated in chosen)
 
 
-def _edits_of(source: Source, text: bytes, modules: frozenset[str]) -> list[Edit]:
-    """All edits of the named modules and of what stands outside any module, in source order.
-
-    What a macro expands to is left alone: it has no place of its own in the text.
-    """
+def _edits_of(source: Source, text: bytes, top_module: str) -> list[Edit]:
+    """All edits of the modules below `top_module` and of what stands outside any module, in source order."""
     found: list[Edit] = []
+    modules = _reachable_modules(source, top_module)
+    finders = (*EXPRESSION_FINDERS, *STATEMENT_FINDERS, signal_finder(source, top_module))
 
     def visit(node) -> ast.VisitAction:
         if isinstance(node, parsing.Token):
@@ -74,25 +73,16 @@ def _edits_of(source: Source, text: bytes, modules: frozenset[str]) -> list[Edit
             return ast.VisitAction.Skip
         if isinstance(node, _PORT) or _is_loop_control(node):
             return ast.VisitAction.Skip
-        site = Site(node=node, text=text)
-        for finder in (*EXPRESSION_FINDERS, *STATEMENT_FINDERS):
-            found.extend(edit for edit in finder(site) if not _is_in_macro(source, node))
+        site = Site(node=node, source=source, text=text)
+        for finder in finders:
+            with suppress(MacroText):  # what a macro expands to is left alone
+                found.extend(finder(site))
         # The bounds of a declaration are no expressions to play with: only its width changes.
         is_dimension = isinstance(node, syntax.VariableDimensionSyntax)
         return ast.VisitAction.Skip if is_dimension else ast.VisitAction.Advance
 
     source.tree.root.visit(visit)
     return found
-
-
-def _is_in_macro(source: Source, node: syntax.SyntaxNode) -> bool:
-    """Whether any token of the node comes out of a macro."""
-    first, last = node.sourceRange.start, node.sourceRange.end
-    if not (source.manager.isFileLoc(first) and source.manager.isFileLoc(last)):
-        return True
-    tokens: list[parsing.Token] = []
-    node.visit(lambda part: tokens.append(part) if isinstance(part, parsing.Token) else None)
-    return not all(source.manager.isFileLoc(token.location) for token in tokens)
 
 
 def _is_loop_control(node: syntax.SyntaxNode) -> bool:

@@ -3,7 +3,7 @@
 Clocks and resets never stand in for data: whether that is seen would be a matter of races.
 """
 
-import itertools
+from collections.abc import Callable, Iterator
 
 from pyslang import ast, syntax
 
@@ -23,22 +23,28 @@ _NO_READING = (
 )
 
 
-def wrong_signals(source: Source, text: bytes, top_module: str) -> list[Edit]:
-    """The edits of this kind in the modules below `top_module`, in source order."""
+def signal_finder(source: Source, top_module: str) -> Callable[[Site], Iterator[Edit]]:
+    """What finds the edits of this kind in the modules below `top_module`."""
     widths = _widths(source, top_module)
-    found: list[Edit] = []
-    for module in source.tree.root.members:
-        if isinstance(module, syntax.ModuleDeclarationSyntax):
-            of_module = widths.get(module.header.name.valueText, {})
-            for name in parts(module, syntax.IdentifierNameSyntax):
-                found += _edits_at(Site(node=name, text=text), of_module)
-    return found
+
+    def wrong_signals(site: Site) -> Iterator[Edit]:
+        if not isinstance(site.node, syntax.IdentifierNameSyntax):
+            return
+        modules = [part for part in ancestors(site.node) if isinstance(part, syntax.ModuleDeclarationSyntax)]
+        of_module = widths.get(modules[-1].header.name.valueText, {}) if modules else {}
+        name = site.node.identifier.valueText
+        if name in of_module and _is_read(site.node):
+            for other in _stand_ins(name, of_module):
+                yield site.edit("signal", (site.node, other))
+
+    return wrong_signals
 
 
 def _widths(source: Source, top_module: str) -> dict[str, dict[str, int]]:
     """Module -> signal -> bits, without what some edge waits for."""
     widths: dict[str, dict[str, int]] = {}
-    for instance in nodes_of(elaborate(source, top_module).getRoot(), ast.InstanceSymbol):
+    compilation = elaborate(source, top_module)  # held by a name: the nodes are gone with it
+    for instance in nodes_of(compilation.getRoot(), ast.InstanceSymbol):
         signals = [member for member in instance.body if isinstance(member, _SIGNAL) and member.type.isIntegral]
         widths.setdefault(instance.body.name, {signal.name: signal.type.bitWidth for signal in signals})
     timed = {
@@ -53,15 +59,11 @@ def _widths(source: Source, top_module: str) -> dict[str, dict[str, int]]:
     }
 
 
-def _edits_at(site: Site, widths: dict[str, int]) -> list[Edit]:
-    name = site.node.identifier.valueText
-    if name not in widths or not _is_read(site.node):
-        return []
+def _stand_ins(name: str, widths: dict[str, int]) -> list[str]:
+    """The next names of the same width in the alphabet: each signal has other ones."""
     others = sorted(other for other, width in widths.items() if width == widths[name] and other != name)
-    # The next names in the alphabet: each signal has other stand-ins.
     first = sum(other < name for other in others)
-    chosen = itertools.islice(itertools.chain(others[first:], others[:first]), _NUM_REPLACEMENTS)
-    return [site.edit("signal", (site.node, other)) for other in chosen]
+    return [*others[first:], *others[:first]][:_NUM_REPLACEMENTS]
 
 
 def _is_read(node: syntax.SyntaxNode) -> bool:

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 from pyslang import parsing, syntax
 
+from verifiers.elaborate import Source
+
+
+class MacroText(Exception):
+    """A node has no place of its own in the text."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
@@ -19,20 +25,30 @@ class Edit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """A node and what an edit of it needs: the source in bytes and where nodes stand in it."""
+    """A node and what an edit of it needs: the source in bytes and where nodes stand in it.
+
+    Both methods raise `MacroText` for a node that begins or ends in what a macro expands to.
+    """
 
     node: syntax.SyntaxNode
+    source: Source
     text: bytes
 
     def of(self, node: syntax.SyntaxNode | parsing.Token) -> str:
         """The node's own text."""
-        start, end = span_of(node)
+        start, end = self._place(node)
         return self.text[start:end].decode()
 
     def edit(self, operator: str, *replacements: tuple[syntax.SyntaxNode | parsing.Token, str]) -> Edit:
         """Each of the nodes replaced by a text."""
-        splices = sorted((*span_of(node), new) for node, new in replacements)
+        splices = sorted((*self._place(node), new) for node, new in replacements)
         return Edit(operator=operator, splices=tuple(splices))
+
+    def _place(self, node: syntax.SyntaxNode | parsing.Token) -> tuple[int, int]:
+        place = node.range if isinstance(node, parsing.Token) else node.sourceRange
+        if not (self.source.manager.isFileLoc(place.start) and self.source.manager.isFileLoc(place.end)):
+            raise MacroText
+        return span_of(node)
 
 
 def span_of(node: syntax.SyntaxNode | parsing.Token) -> tuple[int, int]:
