@@ -1,0 +1,146 @@
+"""Judges a candidate by a user's cocotb test module.
+
+A pass needs every test that cocotb finds in the module, none of them skipped, each passed, none twice and none more,
+by the results file alone. Where there is a golden it must pass as well, once a problem, before any candidate is blamed.
+Tests that ask for too little are not seen here: with a golden, `verifiers.verify` wants our own generated testbench
+too. With tests alone, a design that is right for just their length and stimulus passes.
+"""
+
+import functools
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+
+from toolchain.cocotb import TestResult, find_cocotb
+from toolchain.diagnostics import Diagnostic
+from toolchain.errors import InfrastructureError, UsageError
+from toolchain.executor import Executor
+from toolchain.tool import find_tool
+from verifiers.checker import run_check
+from verifiers.cocotb_checker import TEST_MODULE, CocotbChecker, CocotbJob, CocotbLister
+from verifiers.lexer import rename_identifier
+from verifiers.simulate import Failure
+from verifiers.types import CocotbOracle, Problem
+
+FULL_RUNGS = frozenset(("bubblewrap", "container"))  # what a stranger's Python needs around it
+_NUM_CONTROLS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CocotbFinding:
+    """How many tests the module has, and what is wrong with the candidate: nothing for a pass."""
+
+    num_tests: int
+    num_failed: int
+    faults: tuple[Diagnostic, ...]
+
+
+class CocotbJudge:
+    """cocotb test modules under one executor, which must show the folders of `CocotbInstall.read_only`.
+
+    The tests of a module, and that the golden passes them, are kept, the most recent ones. Raises ToolNotFound when
+    cocotb or Icarus is not installed.
+    """
+
+    def __init__(self, *, executor: Executor) -> None:
+        self._executor = executor
+        self._install = find_cocotb()
+        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
+        self._checker = CocotbChecker(iverilog=iverilog, vvp=vvp, install=self._install)
+        self._lister = CocotbLister(iverilog=iverilog, vvp=vvp, install=self._install)
+        self.versions = {"cocotb": self._install.version}
+        self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
+
+    def judge(self, problem: Problem, design: str, seed: int) -> CocotbFinding | Failure:
+        """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
+
+        Raises InfrastructureError when the module or the golden fails here: then no candidate can be judged.
+        """
+        names = self.control(problem)
+        results = self._run(problem.oracle, problem.top_module, design, seed)
+        if isinstance(results, Failure) and results.is_odd:
+            # Ours or the candidate's? If it is the machine, the control fails too, or a second try goes through.
+            self.control(problem, is_fresh=True)
+            results = self._run(problem.oracle, problem.top_module, design, seed)
+        return results if isinstance(results, Failure) else _find_faults(names, results)
+
+    def control(self, problem: Problem, *, is_fresh: bool = False) -> tuple[str, ...]:
+        """The names of the tests that a candidate must pass; where there is a golden, it has passed them.
+
+        `is_fresh` runs it again even if it is known. Raises InfrastructureError when it fails, when the module has no
+        test, and for a test module that is not trusted on a rung that is not full.
+        """
+        oracle = problem.oracle
+        assert isinstance(oracle, CocotbOracle), oracle
+        if not oracle.is_trusted and self._executor.isolation not in FULL_RUNGS:
+            raise InfrastructureError(
+                f"problem {problem.problem_id}: its cocotb tests are Python that is not trusted, and the isolation here "
+                f"is {self._executor.isolation}; such tests run under {' or '.join(sorted(FULL_RUNGS))} only. Install "
+                "bubblewrap (`earl doctor` shows why it does not work), or set is_trusted if you wrote the tests."
+            )
+        run = self._run_control if is_fresh else self._known_control
+        try:
+            return run(oracle, problem.top_module)
+        except InfrastructureError as error:
+            raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+
+    def _run_control(self, oracle: CocotbOracle, top_module: str) -> tuple[str, ...]:
+        names = run_check(self._lister, _job(oracle, top_module, "", 0), self._executor)
+        if isinstance(names, Failure):
+            raise InfrastructureError(f"the cocotb test module does not load: {_said(names.diagnostics)}. Repair it.")
+        if not names:
+            raise InfrastructureError("the cocotb test module has no test that is not skipped. Repair it.")
+        if oracle.golden is not None:
+            assert oracle.golden_top is not None, "an oracle with a golden names its top module"
+            design = rename_identifier(oracle.golden, oracle.golden_top, top_module)
+            results = self._run(oracle, top_module, design, 0)
+            faults = results.diagnostics if isinstance(results, Failure) else _find_faults(names, results).faults
+            if faults:
+                raise InfrastructureError(f"the golden fails the cocotb tests: {_said(faults)}. Repair it.")
+        return names
+
+    def _run(self, oracle: CocotbOracle, top_module: str, design: str, seed: int) -> tuple[TestResult, ...] | Failure:
+        if oracle.simulator != "icarus":
+            raise UsageError(f"the cocotb oracle's simulator is {oracle.simulator!r}; use icarus.")
+        return run_check(self._checker, _job(oracle, top_module, design, seed), self._executor)
+
+
+def _job(oracle: CocotbOracle, top_module: str, design: str, seed: int) -> CocotbJob:
+    taken = {name for name, _ in oracle.files} & {f"{TEST_MODULE}.py", "design.v"}
+    if taken:
+        raise UsageError(f"the cocotb oracle's file {min(taken)} has a name that is ours; rename it.")
+    return CocotbJob(
+        design=design,
+        top=top_module,
+        test_source=oracle.test_source,
+        seed=seed,
+        nonce=secrets.token_hex(8),
+        files=oracle.files,
+    )
+
+
+def _find_faults(names: tuple[str, ...], results: tuple[TestResult, ...]) -> CocotbFinding:
+    """What keeps results from being a pass of all of `names`: each must be there once, and nothing else but skips."""
+    by_name = {result.name: result for result in results}
+    counts = Counter(result.name for result in results)
+    messages = []
+    for name in names:
+        result = by_name.get(name)
+        if result is None:
+            messages.append(f"the test {name} did not run")
+        elif result.status != "passed":
+            messages.append(f"the test {name} {_STATUS_WORDS[result.status]}: {result.message}")
+        elif counts[name] != 1:
+            messages.append(f"the test {name} is in the results {counts[name]} times")
+    num_failed = len(messages)
+    strays = [result.name for result in results if result.name not in names and result.status != "skipped"]
+    messages += [f"the results hold {name[:80]!r}, which the test module does not" for name in strays]
+    faults = tuple(Diagnostic(message=message, code="cocotb_test") for message in messages)
+    return CocotbFinding(num_tests=len(names), num_failed=num_failed, faults=faults)
+
+
+_STATUS_WORDS = {"failed": "failed", "error": "ended in an error", "skipped": "was skipped"}
+
+
+def _said(diagnostics: tuple[Diagnostic, ...]) -> str:
+    return "; ".join(diagnostic.message for diagnostic in diagnostics[:3])
