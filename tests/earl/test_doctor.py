@@ -5,6 +5,7 @@ import pytest
 from earl.cli import main
 from earl.doctor import is_healthy, run_checks
 from toolchain import sandbox, tool
+from toolchain.isolation_probe import HELD_BY_RLIMITS, PROBE_NAMES, Probe
 
 
 @pytest.fixture
@@ -74,3 +75,37 @@ def test_the_table_names_what_is_missing(monkeypatch, capsys, fresh_tools):
         main(["doctor"])
     assert stop.value.code == 3
     assert "not ready: vvp, judging" in capsys.readouterr().out
+
+
+def doctor_json(capsys, *options):
+    with pytest.raises(SystemExit) as stop:
+        main(["doctor", "--json", *options])
+    return stop.value.code, json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.tool
+def test_without_bubblewrap_the_attempts_that_succeed_are_named_broken(monkeypatch, capsys, fresh_tools):
+    monkeypatch.setenv("EARL_BWRAP", "/nonexistent/bwrap")
+    code, document = doctor_json(capsys, "--judging")
+    assert document["rung"] == "rlimits"
+    assert tuple(document["isolation"]) == PROBE_NAMES
+    assert {name for name, state in document["isolation"].items() if state == "held"} == set(HELD_BY_RLIMITS)
+    assert (code, document["ok"]) == (0, True)  # rlimits hold what they promise
+
+
+@pytest.mark.tool
+def test_a_rung_that_breaks_its_promise_is_not_ready(monkeypatch, capsys):
+    probes = tuple(Probe(name=name, is_held=name != "exceed_memory", finding="") for name in PROBE_NAMES)
+    monkeypatch.setattr("earl.doctor.probe_isolation", lambda run, limits: probes)
+    code, document = doctor_json(capsys, "--judging")
+    assert (code, document["ok"]) == (3, False)
+    assert document["isolation"]["exceed_memory"] == "broken"
+
+
+@pytest.mark.tool
+def test_judging_alone_asks_for_no_trainer(capsys, monkeypatch):
+    monkeypatch.setattr("earl.doctor.probe_isolation", lambda run, limits: ())
+    _, document = doctor_json(capsys, "--judging")
+    names = {check["name"] for check in document["checks"]}
+    assert {"judging", "iverilog"} <= names
+    assert not {"torch", "policy", "transformers"} & names
