@@ -4,6 +4,7 @@ Rows stay as they come: in input order, duplicates included. It samples nothing 
 judge (`tool_error`) counts as not passed in a rate, and is counted on its own.
 """
 
+import queue
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -131,20 +132,24 @@ def score_samples(
 
 
 class Upstream:
-    """Runs candidates the benchmark's own way, equal ones once. Raises ToolNotFound when Icarus is not installed."""
+    """Runs candidates the benchmark's own way, equal ones once, as many at a time as there are executors.
 
-    def __init__(self, *, executor: Executor, num_workers: int, scratch: Path | None = None) -> None:
+    Raises ToolNotFound when Icarus is not installed.
+    """
+
+    def __init__(self, executors: Sequence[Executor]) -> None:
         iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._checker = CompatibleChecker(iverilog=iverilog, vvp=vvp)
-        self._executor = executor
-        self._num_workers = num_workers
-        self._scratch = scratch
+        self._num_executors = len(executors)
+        self._free: queue.SimpleQueue[Executor] = queue.SimpleQueue()
+        for executor in executors:
+            self._free.put(executor)
 
     def run_all(
         self, jobs: Sequence[CompatibleJob], progress: Callable[[int, int], None]
     ) -> tuple[CompatibleResult, ...]:
         """The results, in order."""
-        with ThreadPoolExecutor(max_workers=self._num_workers) as pool:
+        with ThreadPoolExecutor(max_workers=self._num_executors) as pool:
             futures = {job: pool.submit(self._run, job) for job in dict.fromkeys(jobs)}
             results = []
             for num_done, job in enumerate(jobs, start=1):
@@ -153,7 +158,11 @@ class Upstream:
         return tuple(results)
 
     def _run(self, job: CompatibleJob) -> CompatibleResult:
-        return run_check(self._checker, job, self._executor, scratch=self._scratch)
+        executor = self._free.get()
+        try:
+            return run_check(self._checker, job, executor)
+        finally:
+            self._free.put(executor)
 
 
 def reason_of(row: ScoredRow) -> str:

@@ -8,13 +8,13 @@ generated testbench as well. With a testbench alone, a design that is right for 
 import functools
 import secrets
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from toolchain.diagnostics import Diagnostic
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
+from verifiers.errors import ProblemError
 from verifiers.interface import ports_of
 from verifiers.lexer import rename_identifier
 from verifiers.simulate import Failure
@@ -39,9 +39,8 @@ class StockJudge:
     Raises ToolNotFound when Icarus is not installed.
     """
 
-    def __init__(self, *, executor: Executor, scratch: Path | None = None) -> None:
+    def __init__(self, *, executor: Executor) -> None:
         self._executor = executor
-        self._scratch = scratch
         iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._checker = StockChecker(iverilog=iverilog, vvp=vvp)
         self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
@@ -49,7 +48,7 @@ class StockJudge:
     def judge(self, problem: Problem, design: str) -> StockFinding | Failure:
         """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
 
-        Raises InfrastructureError when the golden does not pass the testbench here: then no candidate can be judged.
+        Raises ProblemError when the golden does not pass the testbench here: then no candidate can be judged.
         """
         control = self.control(problem)
         result = self._run(problem, design)
@@ -64,14 +63,14 @@ class StockJudge:
     def control(self, problem: Problem, *, is_fresh: bool = False) -> StockScore | None:
         """The golden's own score; None where there is no golden and the harness was seen to run with an empty module.
 
-        `is_fresh` runs it again even if it is known. Raises InfrastructureError when it fails.
+        `is_fresh` runs it again even if it is known. Raises ProblemError when it fails.
         """
         ports = required_ports(problem)
         run = self._run_control if is_fresh else self._known_control
         try:
             return run(problem.oracle, problem.top_module, ports)
-        except InfrastructureError as error:
-            raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+        except ProblemError as error:
+            raise ProblemError(f"problem {problem.problem_id}: {error}") from error
 
     def _run_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
         if oracle.golden is None:
@@ -83,13 +82,11 @@ class StockJudge:
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics[:3])
             what = "an empty module" if oracle.golden is None else "the golden"
-            raise InfrastructureError(
-                f"{what} fails in the testbench at {result.stage} ({result.ending}): {said}. Repair it."
-            )
+            raise ProblemError(f"{what} fails in the testbench at {result.stage} ({result.ending}): {said}. Repair it.")
         if oracle.golden is None:
             return None
         if result.num_mismatches or not result.num_samples:
-            raise InfrastructureError(
+            raise ProblemError(
                 f"the golden fails in the testbench: {result.num_mismatches} mismatches in {result.num_samples} "
                 "samples. Repair it."
             )
@@ -104,7 +101,7 @@ class StockJudge:
         nonce = secrets.token_hex(8)
         top, text = _harness(oracle, top_module, ports).render(nonce)
         job = StockJob(harness=text, top=top, nonce=nonce, rule=oracle.rule, design=design, files=oracle.files)
-        result = run_check(self._checker, job, self._executor, scratch=self._scratch)
+        result = run_check(self._checker, job, self._executor)
         return _without_nonce(result, nonce) if isinstance(result, Failure) else result
 
 

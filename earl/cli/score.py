@@ -39,7 +39,7 @@ def command(name: str, root: Path, samples: Path, out: Path | None, verifier: st
     rows = read_samples(samples, benchmark)
     upstream = None
     if benchmark.compatible is not None:
-        upstream = Upstream(executor=local_executor(), num_workers=workers)
+        upstream = Upstream([local_executor() for _ in range(workers)])
     with console.status("") as status, connect(verifier, FarmSettings(num_workers=workers)) as judge:
 
         def show(what: str, num_done: int, num_jobs: int) -> None:
