@@ -10,11 +10,12 @@ import functools
 import secrets
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from toolchain.cocotb import TestResult, find_cocotb
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError, UsageError
-from toolchain.executor import Executor
+from toolchain.executor import Executor, LocalExecutor
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
 from verifiers.cocotb_checker import TEST_MODULE, CocotbChecker, CocotbJob, CocotbLister
@@ -31,7 +32,6 @@ class CocotbFinding:
     """How many tests the module has, and what is wrong with the candidate: nothing for a pass."""
 
     num_tests: int
-    num_failed: int
     faults: tuple[Diagnostic, ...]
 
 
@@ -74,9 +74,9 @@ class CocotbJudge:
         assert isinstance(oracle, CocotbOracle), oracle
         if not oracle.is_trusted and self._executor.isolation not in FULL_RUNGS:
             raise InfrastructureError(
-                f"problem {problem.problem_id}: its cocotb tests are Python that is not trusted, and the isolation here "
-                f"is {self._executor.isolation}; such tests run under {' or '.join(sorted(FULL_RUNGS))} only. Install "
-                "bubblewrap (`earl doctor` shows why it does not work), or set is_trusted if you wrote the tests."
+                f"problem {problem.problem_id}: its cocotb tests are Python that is not trusted, and the isolation "
+                f"here is {self._executor.isolation}; such tests run under {' or '.join(sorted(FULL_RUNGS))} only. "
+                "Install bubblewrap (`earl doctor` shows why it does not work), or set is_trusted for your own tests."
             )
         run = self._run_control if is_fresh else self._known_control
         try:
@@ -103,6 +103,18 @@ class CocotbJudge:
         if oracle.simulator != "icarus":
             raise UsageError(f"the cocotb oracle's simulator is {oracle.simulator!r}; use icarus.")
         return run_check(self._checker, _job(oracle, top_module, design, seed), self._executor)
+
+
+def local_cocotb_judge(*, isolation: str, scratch: Path | None = None) -> CocotbJudge:
+    """A judge on this machine. Raises as CocotbJudge, and InfrastructureError when the named rung does not work."""
+    folders = (*(find_tool(name).prefix for name in ("iverilog", "vvp")), *find_cocotb().read_only)
+    for folder in folders:
+        if Path.home().is_relative_to(folder):
+            raise InfrastructureError(
+                f"Icarus or this Python is installed under {folder}, which holds the home folder: the sandbox would "
+                "show that to tests and candidates. Install it in a folder of its own."
+            )
+    return CocotbJudge(executor=LocalExecutor(isolation=isolation, read_only=folders, scratch=scratch))
 
 
 def _job(oracle: CocotbOracle, top_module: str, design: str, seed: int) -> CocotbJob:
@@ -132,11 +144,10 @@ def _find_faults(names: tuple[str, ...], results: tuple[TestResult, ...]) -> Coc
             messages.append(f"the test {name} {_STATUS_WORDS[result.status]}: {result.message}")
         elif counts[name] != 1:
             messages.append(f"the test {name} is in the results {counts[name]} times")
-    num_failed = len(messages)
     strays = [result.name for result in results if result.name not in names and result.status != "skipped"]
     messages += [f"the results hold {name[:80]!r}, which the test module does not" for name in strays]
     faults = tuple(Diagnostic(message=message, code="cocotb_test") for message in messages)
-    return CocotbFinding(num_tests=len(names), num_failed=num_failed, faults=faults)
+    return CocotbFinding(num_tests=len(names), faults=faults)
 
 
 _STATUS_WORDS = {"failed": "failed", "error": "ended in an error", "skipped": "was skipped"}

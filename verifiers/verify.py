@@ -4,6 +4,7 @@ Every way in which a run can end is given to the candidate or to us here, and no
 incomplete trace) is the candidate's only if it repeats while the golden still runs.
 """
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from toolchain.diagnostics import Diagnostic
 from toolchain.errors import EarlError, InfrastructureError
 from toolchain.icarus import Ending
 from verifiers.cache import DiskCache, unified
+from verifiers.cocotb_judge import CocotbJudge, local_cocotb_judge
 from verifiers.cone import suspect_lines
 from verifiers.extract import extract
 from verifiers.golden import GoldenRun, GoldenRuns, Harness, harness_of
@@ -24,7 +26,7 @@ from verifiers.static_check import static_check
 from verifiers.stock import StockJudge, required_ports
 from verifiers.trace import Trace, compare
 from verifiers.trace_store import TraceStore
-from verifiers.types import Candidate, Outcome, Problem, Stage, TestbenchOracle, Verdict
+from verifiers.types import Candidate, CocotbOracle, Outcome, Problem, Stage, TestbenchOracle, Verdict
 
 _OUTCOMES = {  # of a failure that is the candidate's
     (Stage.COMPILE, Ending.REFUSED): Outcome.ELABORATION_ERROR,
@@ -49,11 +51,17 @@ class Verifier:
     def __init__(self, *, isolation: str = "auto", scratch: Path | None = None, cache: DiskCache | None = None) -> None:
         executor = local_executor(isolation=isolation, scratch=scratch)
         self.simulator = Simulator(executor=executor)
+        self._scratch = scratch
         self._stock = StockJudge(executor=executor)
         self.isolation = self.simulator.isolation
         store = None if cache is None else TraceStore(cache, self.simulator.versions)
         self.goldens = GoldenRuns(self.simulator, store)
         self.versions = {**self.simulator.versions, "pyslang": version("pyslang")}
+
+    @functools.cached_property
+    def _cocotb(self) -> CocotbJudge:
+        """Made when the first cocotb oracle comes: cocotb is an extra, and its sandbox shows this Python too."""
+        return local_cocotb_judge(isolation=self.isolation, scratch=self._scratch)
 
     def judge(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> Judgement:
         """Take the code out of a completion and judge it. No code is an outcome, not an error."""
@@ -79,7 +87,7 @@ class Verifier:
         try:
             verdict = self._verify(problem, replace(candidate, text=unified(candidate.text)), seeds)
         except (EarlError, OSError) as error:  # a full disk, no file handles left: ours
-            verdict = self._tool_error(error, seeds[0])
+            verdict = self.tool_error(error, seeds[0])
         return replace(verdict, duration_s=time.monotonic() - started)
 
     def verify_golden(self, problem: Problem, seeds: tuple[int, ...]) -> Verdict:
@@ -92,26 +100,44 @@ class Verifier:
         try:
             if isinstance(problem.oracle, TestbenchOracle):
                 self._stock.control(problem, is_fresh=True)
+            elif isinstance(problem.oracle, CocotbOracle):
+                self._cocotb.control(problem, is_fresh=True)
             for seed in seeds if reference is not None else ():
                 golden = self.goldens.run(reference, seed, is_fresh=True)
                 verdict = self._compare(golden, golden.trace)
         except (EarlError, OSError) as error:
-            return self._tool_error(error, seeds[0])
+            return self.tool_error(error, seeds[0])
         return verdict
 
     def _verify(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
+        return self.check(problem, candidate, seeds[0]) or self.verify_checked(problem, candidate, seeds)
+
+    def check(self, problem: Problem, candidate: Candidate, seed: int) -> Verdict | None:
+        """The verdict of the static checks, or None when the candidate may be simulated. Raises EarlError."""
         reference = as_reference(problem)
         ports = required_ports(problem) if reference is None else harness_of(reference).ports
         finding = static_check(candidate.text, problem.top_module, ports)
-        if finding is not None:
-            return self._verdict(finding.outcome, finding.stage, seeds[0], finding.diagnostics)
+        return None if finding is None else self._verdict(finding.outcome, finding.stage, seed, finding.diagnostics)
+
+    def verify_checked(
+        self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...], own: Verdict | None = None
+    ) -> Verdict:
+        """The verdict on a candidate that passed the static checks. `own` is that of our own generated testbench, if
+        it is known. Raises EarlError, OSError."""
         if isinstance(problem.oracle, TestbenchOracle):
             self._stock.control(problem)  # a problem whose golden fails blames no candidate
-        verdict = None if reference is None else self._verify_by_reference(reference, candidate, seeds)
+        elif isinstance(problem.oracle, CocotbOracle):
+            self._cocotb.control(problem)
+        reference = as_reference(problem)
+        verdict = own
+        if verdict is None and reference is not None:
+            verdict = self._verify_by_reference(reference, candidate, seeds)
         if verdict is not None and not verdict.passed:
             return verdict
         if isinstance(problem.oracle, TestbenchOracle):
             verdict = self._verify_by_testbench(problem, candidate, verdict, seeds)
+        elif isinstance(problem.oracle, CocotbOracle):
+            verdict = self._verify_by_cocotb(problem, candidate, verdict, seeds)
         assert verdict is not None, f"{problem.problem_id} has no oracle that this verifier knows"
         return verdict
 
@@ -131,6 +157,27 @@ class Verifier:
             diagnostics=finding.faults,
         )
 
+    def _verify_by_cocotb(
+        self, problem: Problem, candidate: Candidate, own: Verdict | None, seeds: tuple[int, ...]
+    ) -> Verdict:
+        """The verdict of cocotb tests under every seed, which adds to `own`, that of our own generated testbench."""
+        for seed in seeds:
+            finding = self._cocotb.judge(problem, candidate.text, seed)
+            if isinstance(finding, Failure):
+                return self._verdict(_outcome_of(finding), finding.stage, seed, finding.diagnostics)
+            if finding.faults:
+                break
+        base = own or self._verdict(Outcome.PASSED, Stage.COMPARE, seed, ())
+        return replace(
+            base,
+            outcome=Outcome.MISMATCH if finding.faults else Outcome.PASSED,
+            seed=seed,
+            num_samples=base.num_samples + finding.num_tests,
+            num_mismatches=len(finding.faults),
+            diagnostics=finding.faults,
+            versions=self.versions | self._cocotb.versions,
+        )
+
     def _verify_by_reference(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:
         """The verdict of our own generated testbench. The static checks are behind the candidate."""
         result = self._simulate(problem, candidate, seeds)
@@ -141,8 +188,11 @@ class Verifier:
         if isinstance(result, _Stop):
             outcome = _outcome_of(result.failure)
             return self._verdict(outcome, result.failure.stage, result.seed, result.failure.diagnostics)
-        suspects = suspect_lines(candidate.text, problem.top_module, result.outputs)
-        return replace(result, suspect_lines=suspects)
+        return self.with_suspects(problem, candidate, result)
+
+    def with_suspects(self, problem: Problem, candidate: Candidate, verdict: Verdict) -> Verdict:
+        """The verdict with the source lines that feed its wrong outputs."""
+        return replace(verdict, suspect_lines=suspect_lines(candidate.text, problem.top_module, verdict.outputs))
 
     def _simulate(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> "Verdict | _Stop":
         """The verdict by simulation, or where and how that stopped short of one."""
@@ -195,7 +245,8 @@ class Verifier:
             isolation=self.simulator.isolation,
         )
 
-    def _tool_error(self, error: Exception, seed: int) -> Verdict:
+    def tool_error(self, error: Exception, seed: int) -> Verdict:
+        """The verdict where we failed."""
         diagnostic = Diagnostic(message=str(error), code=type(error).__name__)
         return self._verdict(Outcome.TOOL_ERROR, Stage.SIMULATE, seed, (diagnostic,))
 
