@@ -162,7 +162,7 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
     # A program is born with these soft limits. Hard ones, and that of its CPU time, follow while it is being loaded.
     limits = _limits_of(step)
     for kind, (bound, _) in limits:
-        resource.setrlimit(kind, (bound, _CEILINGS[kind]))
+        resource.setrlimit(kind, (bound, _ceiling(kind)))
     restored = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores these
     try:
         argv = step["argv"]
@@ -192,7 +192,14 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
 def _limits_of(step: dict) -> list[tuple[int, tuple[int, int]]]:
     pairs = (("memory_bytes", resource.RLIMIT_AS), ("file_bytes", resource.RLIMIT_FSIZE))
     pairs += (("processes", resource.RLIMIT_NPROC),)
-    return [(kind, (step[name], step[name])) for name, kind in pairs]
+    bounds = [(kind, min(step[name], _ceiling(kind))) for name, kind in pairs]
+    return [(kind, (bound, bound)) for kind, bound in bounds]
+
+
+def _ceiling(kind: int) -> int:
+    """The hard limit to keep: ours, or a lower one that whoever started this sandbox lives under."""
+    inherited = resource.getrlimit(kind)[1]
+    return _CEILINGS[kind] if inherited == resource.RLIM_INFINITY else min(_CEILINGS[kind], inherited)
 
 
 def _end_all(pid: int) -> int:
