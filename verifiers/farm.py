@@ -1,36 +1,31 @@
 """Judges many completions at once in killable worker processes. Torch never enters those.
 
-Each of the farm's threads owns one worker. Whose fault a bad end is, is decided here: a job that its worker does not
-survive, that runs out of time or memory beside others, or that ends as a tool error, is run again with all other
-workers at rest. A second death is the candidate's if the golden still runs there, and ours otherwise. Equal jobs under
-way are one job; equal candidates of the past are looked up in the cache, if there is one.
+Each of the farm's threads owns one worker. Equal jobs under way are one job; equal candidates of the past are looked up
+in the cache, if there is one; whose fault a bad end is, the arbiter decides. When too many are ours, the farm fails
+fast.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError, UsageError
 from toolchain.sandbox import choose_rung
 from toolchain.tool import find_tool
+from verifiers.arbiter import Arbiter, our_fault
 from verifiers.breaker import CircuitBreaker
 from verifiers.cache import DiskCache
-from verifiers.errors import PROBLEM_FAULT
 from verifiers.farm_stats import FarmStats, Tally
-from verifiers.floor import Floor, Visit
 from verifiers.job_queue import MAX_GROUP, JobQueue
-from verifiers.judgement import VERDICT, Answer, GroupJob, Job, Judgement, Source, WorkerSettings
+from verifiers.judgement import VERDICT, Answer, Job, Judgement, Source, WorkerSettings
 from verifiers.slot import Slot
-from verifiers.types import Outcome, Problem, Stage, Verdict
-from verifiers.worker_process import WorkerLost
+from verifiers.types import Problem, Verdict
 
 AUDIT_FRACTION = 0.01
-_LOAD_OUTCOMES = (Outcome.TIMEOUT, Outcome.RESOURCE_LIMIT)  # beside others these may be the machine's doing
 _log = logging.getLogger("verifiers.farm")
 
 
@@ -67,9 +62,9 @@ class Farm:
         self._stall_s = job_wall_s * (MAX_GROUP + 4)  # a group, then a member again: none takes longer
         self._max_queued = max_queued
         self._queue = JobQueue(max_jobs=max_queued)
-        self._floor = Floor()
         self._breaker = CircuitBreaker()
         self._tally = Tally()
+        self._arbiter = Arbiter(isolation=self.isolation, tally=self._tally, wait_s=self._stall_s * num_workers)
         self._under_way: dict[Job, Future[Judgement]] = {}
         self._lock = threading.Lock()
         self._is_closed = False
@@ -104,7 +99,8 @@ class Farm:
         text = completion_text.encode(errors="replace").decode()
         job = Job(problem=problem, completion_text=text, seeds=seeds)
         with self._lock:
-            self._check_open("a job was submitted to a farm that is closed; open a new one.")
+            if self._is_closed:
+                raise InfrastructureError("a job was submitted to a farm that is closed; open a new one.")
             self._tally.add("num_submitted")
             future = self._under_way.get(job)
             if future is not None:
@@ -174,69 +170,17 @@ class Farm:
         left, is_trial = list(jobs), False
         try:
             is_trial = self._breaker.enter()
-            for answer in self._judge(slot, jobs):
-                self._settle(left[0], answer)
-                error = _our_error(answer.judgement.verdict)
-                self._breaker.record(left.pop(0).problem.problem_id, error, is_trial=is_trial)
+            for answer in self._arbiter.answers(slot, jobs):
+                error = our_fault(answer.judgement.verdict)
+                self._breaker.record(left[0].problem.problem_id, error, is_trial=is_trial)
                 is_trial = False
+                self._settle(left[0], answer)
+                left.pop(0)
         except Exception as error:  # the boundary of a job: whatever happens belongs to its future
             for job in left:
                 self._fail(job, error)
             if left and not self._is_closed:
                 self._breaker.record(left[0].problem.problem_id, str(error), is_trial=is_trial)
-
-    def _judge(self, slot: Slot, jobs: tuple[Job, ...]) -> Iterator[Answer]:
-        """The answers to jobs of one problem and seeds, in order."""
-        self._tally.add("num_groups", int(len(jobs) > 1))
-        try:
-            with self._floor.shared(wait_s=self._stall_s * len(self._slots)) as visit:
-                reply = slot.ask(_group_of(jobs))
-        except WorkerLost as lost:
-            self._check_open()
-            for job in jobs:
-                if len(jobs) > 1:
-                    yield from self._judge(slot, (job,))
-                else:
-                    yield self._judge_alone(slot, job, [str(lost)])
-        else:
-            self._tally.add("num_cache_faults", reply.num_cache_faults)
-            for job, answer in zip(jobs, reply.answers, strict=True):
-                if _is_doubtful(answer, visit):
-                    again = self._judge_alone(slot, job, [])
-                    answer = replace(again, source=answer.source, stored=answer.stored) if answer.stored else again
-                yield answer
-
-    def _judge_alone(self, slot: Slot, job: Job, deaths: list[str]) -> Answer:
-        """The answer to a job with all other workers at rest. `deaths` are those of the workers that it has cost."""
-        self._tally.add("num_reruns_alone")
-        with self._floor.alone(wait_s=self._stall_s * len(self._slots)):
-            while len(deaths) < 2:
-                try:
-                    return slot.ask(_group_of((job,), is_fresh=True)).answers[0]
-                except WorkerLost as lost:
-                    self._check_open()
-                    deaths.append(str(lost))
-            return self._blame(slot, job, f"{deaths[0]}; then, in a fresh worker: {deaths[1]}")
-
-    def _blame(self, slot: Slot, job: Job, how: str) -> Answer:
-        """The answer to a job that two workers did not survive: does the golden alone do better?"""
-        outcome = Outcome.RESOURCE_LIMIT
-        try:
-            golden = slot.ask(GroupJob(problem=job.problem, completion_texts=(), seeds=job.seeds)).answers[0].judgement
-        except WorkerLost as lost:
-            self._check_open()
-            outcome, how = Outcome.TOOL_ERROR, f"{how}; the golden alone: {lost}"
-        else:
-            if not golden.verdict.passed:
-                outcome, how = Outcome.TOOL_ERROR, f"{how}; the golden alone: {_said(golden.verdict)}"
-        verdict = Verdict(
-            outcome=outcome,
-            stage=Stage.SCREEN,
-            seed=job.seeds[0],
-            diagnostics=(Diagnostic(message=how, code="worker_lost"),),
-            isolation=self.isolation,
-        )
-        return Answer(judgement=Judgement(candidate=None, verdict=verdict))
 
     def _settle(self, job: Job, answer: Answer) -> None:
         """Count an answer, keep its verdict if it is final and new, and give it to the job's future."""
@@ -271,31 +215,3 @@ class Farm:
         if future is not None:  # else it was answered before the error came
             self._tally.add("num_failed")
             future.set_exception(error)
-
-    def _check_open(self, message: str = "the farm was closed before this job was judged.") -> None:
-        if self._is_closed:
-            raise InfrastructureError(message)
-
-
-def _group_of(jobs: tuple[Job, ...], *, is_fresh: bool = False) -> GroupJob:
-    texts = tuple(job.completion_text for job in jobs)
-    return GroupJob(problem=jobs[0].problem, completion_texts=texts, seeds=jobs[0].seeds, is_fresh=is_fresh)
-
-
-def _is_doubtful(answer: Answer, visit: Visit) -> bool:
-    """Whether another run might find otherwise: a failure of ours, or a limit that was met beside others."""
-    if answer.source is Source.STORED:
-        return False
-    verdict = answer.judgement.verdict
-    is_crash = any(diagnostic.code == "crash" for diagnostic in verdict.diagnostics)
-    return not verdict.is_scored or (not visit.was_alone and (is_crash or verdict.outcome in _LOAD_OUTCOMES))
-
-
-def _our_error(verdict: Verdict) -> str:
-    """What went wrong on our side; empty for a scored verdict, and for a problem that is broken everywhere."""
-    is_problems = any(diagnostic.code == PROBLEM_FAULT for diagnostic in verdict.diagnostics)
-    return "" if verdict.is_scored or is_problems else _said(verdict)
-
-
-def _said(verdict: Verdict) -> str:
-    return "; ".join(diagnostic.message for diagnostic in verdict.diagnostics)

@@ -16,6 +16,10 @@ START_TRIES = 3
 START_PAUSE_S = 0.5
 
 
+class NoWorker(Exception):
+    """No worker could be started, by no candidate's fault. The message says why."""
+
+
 class Slot:
     """One worker at a time; `job_wall_s` is its deadline for each completion of a job.
 
@@ -32,7 +36,11 @@ class Slot:
         self._num_runs = 0  # of the worker
 
     def ask(self, job: GroupJob) -> Reply:
-        """The worker's reply to a job. Raises WorkerLost when it dies of it or passes the deadline."""
+        """The worker's reply to a job.
+
+        Raises WorkerLost when the worker dies of it or passes the deadline, NoWorker when none could be started,
+        InfrastructureError when the slot is closed.
+        """
         num_answers = max(1, len(job.completion_texts))
         worker = self._ready_worker()
         try:
@@ -41,14 +49,11 @@ class Slot:
             if len(reply.answers) != num_answers:
                 raise WorkerLost(f"the worker gave {len(reply.answers)} answers to {num_answers} completions")
             self._num_runs += sum(answer.source in (Source.RUN, Source.AUDIT) for answer in reply.answers)
-        except WorkerLost:
+        except (WorkerLost, ValidationError) as error:
             self.num_lost += 1
             self.drop()
-            raise
-        except ValidationError as error:
-            self.num_lost += 1
-            self.drop()
-            raise WorkerLost(f"the worker's answer is no reply: {error}") from error
+            self._check_open()
+            raise WorkerLost(str(error)) from error
         return reply
 
     def drop(self) -> None:
@@ -66,7 +71,7 @@ class Slot:
             worker.interrupt()
 
     def _ready_worker(self) -> WorkerProcess:
-        """The worker, or a new one. Raises InfrastructureError when none starts: no candidate is to blame for that."""
+        """The worker, or a new one."""
         if self.worker is not None and self._num_runs >= RUNS_PER_WORKER:
             self.drop()
         for num_tries in range(1, START_TRIES + 1):
@@ -77,16 +82,18 @@ class Slot:
             except (OSError, WorkerLost) as error:
                 self.drop()
                 if num_tries == START_TRIES:
-                    message = f"no worker could be started in {num_tries} tries: {error}. See `earl doctor`."
-                    raise InfrastructureError(message) from error
+                    raise NoWorker(f"no worker could be started in {num_tries} tries: {error}") from error
                 time.sleep(START_PAUSE_S)
         return self.worker
 
     def _start(self) -> None:
         with self._lock:  # so that `close` either sees the new worker or keeps it from being started
-            if self._is_closed:
-                raise InfrastructureError("the farm was closed before this job was judged.")
+            self._check_open()
             self.worker = WorkerProcess(self._settings)
         self.num_started += 1
         self._num_runs = 0
         self.worker.await_ready(wall_s=START_WALL_S)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise InfrastructureError("the farm was closed before this job was judged.")
