@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,10 +92,10 @@ def connect(address: str, settings: FarmSettings, *, token_file: Path | None = N
 
         return RayFarm(address, settings)
     if address == "auto" and importlib.util.find_spec("ray") is not None:
-        from verifiers.ray_farm import RayFarm, is_cluster_running
+        from verifiers.ray_farm import NoCluster, RayFarm
 
-        if is_cluster_running():
-            return RayFarm("ray", settings)
+        with suppress(NoCluster):
+            return RayFarm("auto", settings)
     if address in ("auto", "local"):
         from verifiers.farm import Farm
 
