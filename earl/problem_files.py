@@ -1,11 +1,12 @@
-"""Problem files: JSON of one problem, a document with `problems`, or JSON lines of several."""
+"""Problem files: JSON of one problem, a document with `problems`, or JSON lines of several. Read and written."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from toolchain.errors import UsageError
-from verifiers.problem_json import problem_from_json
+from toolchain.errors import InfrastructureError, UsageError
+from verifiers.problem_json import problem_from_json, problem_to_json
 from verifiers.types import Problem
 
 
@@ -59,3 +60,16 @@ def _json_lines(path: Path, text: str) -> list[Any]:
         except json.JSONDecodeError as error:
             raise UsageError(f"{path}: line {number} is no JSON ({error.msg}, column {error.colno})") from error
     return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file the user named. Raises InfrastructureError that names it when that fails."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}; give another path") from error
+
+
+def write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """Write problems as JSON lines. Raises InfrastructureError when that fails."""
+    write_text(path, "".join(json.dumps(problem_to_json(problem)) + "\n" for problem in problems))

@@ -1,21 +1,68 @@
-"""Every problem proves itself before use: the golden passes, repeats itself and says enough; cheats do not pass.
+"""Every problem proves itself before use: its golden passes and repeats itself, cheats fail, mutants of it fail.
 
-What fails here is quarantined: it could reward nothing, or anything. Mutants of the golden are not tried here.
+What fails here is quarantined: it could reward nothing, or anything. Mutants that are proved equivalent to the golden
+say nothing about an oracle and are left out; those that pass and could not be decided count as passing and are listed.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Protocol as Interface
 
-from toolchain.errors import EarlError
-from verifiers.golden import GoldenRun, Harness, harness_of
-from verifiers.infer import constant_outputs
-from verifiers.lexer import lex
+from toolchain.errors import InfrastructureError
+from verifiers.cheats import Cheat
+from verifiers.formal import FormalOutcome, FormalResult
+from verifiers.gate_worker import GATE_JOB, GOLDEN_CHECK, GateJob
+from verifiers.golden_check import GoldenCheck, golden_of, seeds_of
+from verifiers.judgement import Judgement, WorkerSettings
+from verifiers.mutate import Mutant
 from verifiers.seeds import group_seed
-from verifiers.trace import has_known_bit
-from verifiers.types import Candidate, Outcome, Port, Problem, Verdict
-from verifiers.verify import Verifier
+from verifiers.types import Outcome, Port, Problem, Protocol, Stage, Verdict
+from verifiers.worker_process import WorkerLost, WorkerProcess
 
-NUM_SEEDS = 3
-MIN_KNOWN_FRACTION = 0.2  # of an output's scored rows
+MIN_SCORE = 0.95  # of the mutants that differ from the golden, the part that the oracle must fail
+MIN_MUTANTS = 10  # with fewer the score says little: it is reported, not required
+_MORE_SEEDS = range(100, 106)  # epochs: tried on mutants that no proof decides
+_GOLDEN_WALL_S = 300.0
+_START_WALL_S = 60.0
+_PROOF_WALL_S = 5.0
+_LOOKAHEAD = 3  # problems whose mutants wait at the farm while an earlier one is finished
+_NOT_COMPILED = (Outcome.FORBIDDEN_CONSTRUCT, Outcome.SYNTAX_ERROR, Outcome.INTERFACE_ERROR, Outcome.ELABORATION_ERROR)
+
+
+class JudgingFarm(Interface):
+    """What the gate needs of a farm, local or remote."""
+
+    isolation: str
+
+    def submit(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> "Future[Judgement]": ...
+
+
+class Prover(Interface):
+    """What the gate needs of `verifiers.formal.FormalProver`."""
+
+    def prove(  # noqa: PLR0913  (the prover's own signature)
+        self,
+        *,
+        golden: str,
+        golden_top: str,
+        candidate: str,
+        candidate_top: str,
+        ports: tuple[Port, ...],
+        protocol: Protocol,
+        wall_s: float,
+    ) -> FormalResult: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survivor:
+    """A mutant that passes. `is_different` False: neither proved equivalent to the golden nor seen to differ."""
+
+    mutant: Mutant
+    is_different: bool
+    evidence: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,90 +72,182 @@ class ProblemCheck:
     problem_id: str
     reasons: tuple[str, ...]
     num_samples: int = 0
+    num_killed: int = 0
+    num_equivalent: int = 0  # passing mutants that are proved equivalent to the golden
+    survivors: tuple[Survivor, ...] = ()
 
     @property
     def is_sound(self) -> bool:
         return not self.reasons
 
+    @property
+    def num_mutants(self) -> int:
+        """The mutants that the score is of."""
+        return self.num_killed + len(self.survivors)
 
-def check_problem(problem: Problem, verifier: Verifier) -> ProblemCheck:
-    """Try a problem's golden and the cheapest cheats. Never raises for a bad problem: that is a reason."""
-    try:
-        return _check(problem, verifier)
-    except EarlError as error:
-        return ProblemCheck(problem_id=problem.problem_id, reasons=(str(error),))
+    @property
+    def mutation_score(self) -> float | None:
+        """The part of the mutants that the oracle fails; None where there are none."""
+        return self.num_killed / self.num_mutants if self.num_mutants else None
 
-
-def _check(problem: Problem, verifier: Verifier) -> ProblemCheck:
-    seeds = tuple(group_seed(0, problem.problem_id, epoch) for epoch in range(NUM_SEEDS))
-    golden = Candidate(text=renamed(problem.oracle.golden, problem.oracle.golden_top, problem.top_module))
-    verdicts = [verifier.verify(problem, golden, (seed,)) for seed in seeds]
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    if failed:
-        return ProblemCheck(problem_id=problem.problem_id, reasons=(f"the golden fails: {_why(failed[0])}",))
-    runs = [verifier.goldens.run(problem, seed) for seed in seeds]
-    harness = harness_of(problem)
-    constants = constant_outputs(problem.oracle.golden, problem.oracle.golden_top)
-    reasons = [
-        f"the golden's outputs differ between two runs under seed {seed}"
-        for seed, run in zip(seeds, runs, strict=True)
-        if verifier.goldens.run(problem, seed, is_fresh=True).trace != run.trace
-    ]
-    for port in harness.ports:
-        if port.direction == "output":
-            reasons += _check_output(port.name, runs, is_constant=port.name in constants)
-    reasons += _check_cheats(problem, verifier, harness, seeds, constants)
-    num_samples = sum(verdict.num_samples for verdict in verdicts)
-    return ProblemCheck(problem_id=problem.problem_id, reasons=tuple(reasons), num_samples=num_samples)
+    @property
+    def has_few_mutants(self) -> bool:
+        return self.num_mutants < MIN_MUTANTS
 
 
-def _check_output(name: str, runs: list[GoldenRun], *, is_constant: bool) -> list[str]:
-    scored = [value for run in runs for value in run.trace.values[name][run.stimulus.first_scored_row :]]
-    known = [value for value in scored if has_known_bit(value)]
-    fraction = len(known) / len(scored)
-    if fraction < MIN_KNOWN_FRACTION:
-        return [f"output {name} is known in {fraction:.0%} of the samples only (at least {MIN_KNOWN_FRACTION:.0%})"]
-    if len(set(known)) == 1 and not is_constant:
-        return [f"output {name} never changes under {len(runs)} seeds, though it is no constant: drive it further"]
-    return []
+class OracleGate:
+    """Checks problems: goldens in a process of its own, mutants on `farm`, equivalence by `prover`.
+
+    With `prover` None no passing mutant or constant can be proved equivalent. A context manager.
+    """
+
+    def __init__(self, *, farm: JudgingFarm, prover: Prover | None, seed: int = 0) -> None:
+        self._farm = farm
+        self._prover = prover
+        self._seed = seed
+        self._worker: WorkerProcess | None = None
+
+    def __enter__(self) -> "OracleGate":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._drop_worker()
+
+    def check(self, problems: Iterable[Problem]) -> Iterator[ProblemCheck]:
+        """The checks of the problems, in order. Equal problems and seed, equal checks, but for proofs cut off by time.
+
+        Raises InfrastructureError when the farm cannot judge at all.
+        """
+        under_way: deque[_UnderWay] = deque()
+        for problem in problems:
+            under_way.append(self._begin(problem))
+            if len(under_way) > _LOOKAHEAD:
+                yield self._finish(under_way.popleft())
+        while under_way:
+            yield self._finish(under_way.popleft())
+
+    def _begin(self, problem: Problem) -> "_UnderWay":
+        golden = self._check_golden(problem)
+        seeds = seeds_of(problem.problem_id, self._seed)[:1]  # one, as a verdict in training has
+        futures = tuple(self._farm.submit(problem, mutant.text, seeds) for mutant in golden.mutants)
+        return _UnderWay(problem=problem, golden=golden, futures=futures)
+
+    def _check_golden(self, problem: Problem) -> GoldenCheck:
+        if self._worker is None:
+            self._worker = self._start_worker()
+        try:
+            line = GATE_JOB.dump_json(GateJob(problem=problem, seed=self._seed))
+            return GOLDEN_CHECK.validate_json(self._worker.ask(line, wall_s=_GOLDEN_WALL_S))
+        except WorkerLost as error:
+            self._drop_worker()
+            return GoldenCheck(problem_id=problem.problem_id, reasons=(f"the golden could not be checked: {error}",))
+
+    def _start_worker(self) -> WorkerProcess:
+        worker = WorkerProcess(WorkerSettings(isolation=self._farm.isolation), module="verifiers.gate_worker")
+        try:
+            worker.await_ready(wall_s=_START_WALL_S)
+        except WorkerLost as error:
+            raise InfrastructureError(f"the process that checks goldens does not start: {error}") from error
+        return worker
+
+    def _drop_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def _finish(self, under_way: "_UnderWay") -> ProblemCheck:
+        problem, golden = under_way.problem, under_way.golden
+        reasons = list(golden.reasons)
+        for cheat in golden.passing_constants:
+            reasons += self._judge_constant(problem, golden, cheat)
+        num_killed, num_equivalent, survivors = 0, 0, []
+        for mutant, future in zip(golden.mutants, under_way.futures, strict=True):
+            verdict = future.result().verdict
+            if not verdict.is_scored:
+                reasons.append(f"the mutant of line {mutant.line} could not be judged: {_said(verdict)}")
+            elif verdict.passed:
+                survivor = self._judge_survivor(problem, golden, mutant)
+                survivors += [survivor] if survivor is not None else []
+                num_equivalent += survivor is None
+            elif not _is_no_mutant(verdict):
+                num_killed += 1
+        check = ProblemCheck(
+            problem_id=problem.problem_id,
+            reasons=tuple(reasons),
+            num_samples=golden.num_samples,
+            num_killed=num_killed,
+            num_equivalent=num_equivalent,
+            survivors=tuple(survivors),
+        )
+        return _with_score(check)
+
+    def _judge_constant(self, problem: Problem, golden: GoldenCheck, cheat: Cheat) -> list[str]:
+        proof = self._prove(problem, golden, cheat.text)
+        if proof.outcome is FormalOutcome.EQUIVALENT:
+            return []
+        return [f"{cheat.name} passes, and is not proved equivalent to the golden ({_words(proof)})"]
+
+    def _judge_survivor(self, problem: Problem, golden: GoldenCheck, mutant: Mutant) -> Survivor | None:
+        """None when the mutant is equivalent to the golden."""
+        proof = self._prove(problem, golden, mutant.text)
+        if proof.outcome is FormalOutcome.EQUIVALENT:
+            return None
+        if proof.outcome is FormalOutcome.DIFFERENT:
+            return Survivor(mutant=mutant, is_different=True, evidence=_words(proof))
+        seeds = [group_seed(self._seed, problem.problem_id, epoch) for epoch in _MORE_SEEDS]
+        futures = [self._farm.submit(problem, mutant.text, (seed,)) for seed in seeds]
+        for seed, verdict in zip(seeds, [future.result().verdict for future in futures], strict=True):
+            if verdict.is_scored and not verdict.passed:
+                return Survivor(mutant=mutant, is_different=True, evidence=f"fails under seed {seed}")
+        return Survivor(mutant=mutant, is_different=False, evidence=_words(proof))
+
+    def _prove(self, problem: Problem, golden: GoldenCheck, candidate: str) -> FormalResult:
+        if self._prover is None:
+            return FormalResult(outcome=FormalOutcome.UNKNOWN, reason="no prover was asked")
+        source, top = golden_of(problem)
+        return self._prover.prove(
+            golden=source,
+            golden_top=top,
+            candidate=candidate,
+            candidate_top=problem.top_module,
+            ports=golden.ports,
+            protocol=golden.protocol,
+            wall_s=_PROOF_WALL_S,
+        )
 
 
-def _check_cheats(
-    problem: Problem, verifier: Verifier, harness: Harness, seeds: tuple[int, ...], constants: frozenset[str]
-) -> list[str]:
-    """The cheats that pass. A constant may be right where every output of the golden is one."""
-    outputs = {port.name for port in harness.ports if port.direction == "output"}
-    cheats = {"the empty module": None}
-    if not outputs <= constants:
-        cheats |= {"the constant 0": "0", "the constant 1": "1"}
-    reasons = []
-    for name, bit in cheats.items():
-        candidate = Candidate(text=constant_module(problem.top_module, harness.ports, bit))
-        verdict = verifier.verify(problem, candidate, seeds)
-        if verdict.passed:
-            reasons.append(f"{name} passes")
-        elif verdict.outcome is not Outcome.MISMATCH:
-            reasons.append(f"{name} could not be tried: {_why(verdict)}")
-    return reasons
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _UnderWay:
+    """A problem whose mutants are at the farm."""
+
+    problem: Problem
+    golden: GoldenCheck
+    futures: tuple["Future[Judgement]", ...]
 
 
-def constant_module(top_module: str, ports: tuple[Port, ...], bit: str | None) -> str:
-    """A module with these ports and every output bit tied to `bit` ("0" or "1"); with None, nothing drives them."""
-    header = ", ".join(f"{port.direction} [{port.width - 1}:0] {port.name}" for port in ports)
-    driven = [port for port in ports if port.direction == "output" and bit is not None]
-    body = "".join(f"  assign {port.name} = {{{port.width}{{1'b{bit}}}}};\n" for port in driven)
-    return f"module {top_module} ({header});\n{body}endmodule\n"
+def _is_no_mutant(verdict: Verdict) -> bool:
+    """Whether the text never came to run: then no oracle had a say."""
+    return verdict.outcome in _NOT_COMPILED or verdict.stage is Stage.COMPILE
 
 
-def renamed(source: str, old: str, new: str) -> str:
-    """`source` with the identifier `old` replaced by `new` wherever it stands as one."""
-    pieces = (source[lexeme.start : lexeme.end] for lexeme in lex(source))
-    return source if old == new else "".join(new if piece == old else piece for piece in pieces)
+def _with_score(check: ProblemCheck) -> ProblemCheck:
+    """The check with a reason against it where too many mutants pass."""
+    score = check.mutation_score
+    if score is None or check.has_few_mutants or score >= MIN_SCORE:
+        return check
+    num_open = sum(not survivor.is_different for survivor in check.survivors)
+    reason = f"{len(check.survivors)} of {check.num_mutants} mutants pass ({score:.0%} fail, at least {MIN_SCORE:.0%})"
+    if num_open:
+        reason += f"; {num_open} of these could not be decided"
+    return replace(check, reasons=(*check.reasons, reason))
 
 
-def _why(verdict: Verdict) -> str:
-    said = [diagnostic.message for diagnostic in verdict.diagnostics[:2]]
-    if verdict.first_mismatch is not None:
-        first = verdict.first_mismatch
-        said.append(f"row {first.row}, output {first.output}: expected {first.expected}, got {first.got}")
-    return f"{verdict.outcome} under seed {verdict.seed}: {'; '.join(said)}"
+def _words(proof: FormalResult) -> str:
+    words = [str(proof.outcome), f"output {proof.output}" if proof.output else "", proof.reason]
+    return ", ".join(word for word in words if word)
+
+
+def _said(verdict: Verdict) -> str:
+    return "; ".join(diagnostic.message for diagnostic in verdict.diagnostics[:2]) or str(verdict.outcome)

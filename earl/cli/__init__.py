@@ -10,10 +10,11 @@ from toolchain.errors import EarlError
 
 _COMMANDS = {  # name -> (module, one line for --help)
     "doctor": ("earl.cli.doctor", "Say what is installed and what is missing."),
-    "problems": ("earl.cli.problems", "List procedural families, make problem sets."),
+    "problems": ("earl.cli.problems", "List families, make problem sets, prove problems."),
     "verify": ("earl.cli.verify", "Judge one candidate and show why."),
     "sft": ("earl.cli.sft", "Warm-start a policy on specifications and goldens."),
     "train": ("earl.cli.train", "Train a policy by RL with verifiable rewards."),
+    "score": ("earl.cli.score", "Score completions of a benchmark."),
     "eval": ("earl.cli.eval", "Measure a policy on held-out problems."),
     "serve": ("earl.cli.serve", "Serve verdicts over HTTP."),
     "report": ("earl.cli.report", "Write the HTML report of a run."),

@@ -1,13 +1,12 @@
-"""`earl problems`: which families there are, and problem sets made of them."""
+"""`earl problems`: which families there are, problem sets made of them, and the proof of any set."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from earl.cli.common import json_option, print_json
-from toolchain.errors import InfrastructureError
+from earl.cli.problems_check import check_command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List procedural families, make problem sets."""
+    """List procedural families, make problem sets, prove problems."""
+
+
+command.add_command(check_command)
 
 
 @command.command("list", short_help="Families, their levels, how many designs.")
@@ -85,6 +87,7 @@ def make_command(  # noqa: PLR0913  (one parameter an option)
     """Make NUM problems of distinct designs, in turn over families and levels. Equal options, equal problems."""
     from rich.console import Console
 
+    from earl.problem_files import write_problems
     from hdl_bench.procedural.problems import make_problems
     from verifiers.problem_json import problem_to_json
 
@@ -96,11 +99,10 @@ def make_command(  # noqa: PLR0913  (one parameter an option)
         seed=seed,
         exclude_families=excluded,
     )
-    documents = [problem_to_json(problem) for problem in problems]
     if out:
-        _write_lines(out, documents)
+        write_problems(out, problems)
     if is_json:
-        print_json({"problems": documents})
+        print_json({"problems": [problem_to_json(problem) for problem in problems]})
         return
     console = Console(highlight=False)
     console.print(_problem_table(problems))
@@ -108,13 +110,6 @@ def make_command(  # noqa: PLR0913  (one parameter an option)
         console.print(f"written to {out}", markup=False)
     else:
         _show(console, problems[0])
-
-
-def _write_lines(path: Path, documents: list[dict[str, Any]]) -> None:
-    try:
-        path.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}; give another --out") from error
 
 
 def _problem_table(problems: "list[Problem]") -> "Table":

@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+import verifiers.formal
 from earl.cli import main
 from hdl_bench.procedural.families import FAMILIES
+from toolchain.errors import ToolNotFound
 from verifiers.problem_json import problem_from_json
 
 
@@ -84,3 +86,86 @@ def test_a_file_that_cannot_be_written_is_told(capsys, tmp_path):
     code, _, err = run(capsys, "make", "--family", "gates", "--num", "1", "--out", str(tmp_path / "no" / "x.jsonl"))
     assert code == 3
     assert "cannot write" in err
+
+
+_GOLDEN = """module TopModule(input [3:0] a, input [3:0] b, output [3:0] y);
+  wire [3:0] sum = a + b;
+  assign y = sum > 4'd9 ? ~b : sum ^ 4'd5;
+endmodule
+"""
+
+
+def write_problem(path, problem_id: str, golden: str) -> str:
+    oracle = {"kind": "reference", "golden": golden, "golden_top": "TopModule"}
+    document = {"problem_id": problem_id, "source": "test", "prompt": "", "top_module": "TopModule", "ports": None}
+    path.write_text(json.dumps({**document, "oracle": oracle}) + "\n")
+    return str(path)
+
+
+@pytest.mark.tool
+def test_check_tells_the_sound_from_the_rest_and_writes_both(capsys, tmp_path):
+    good = write_problem(tmp_path / "good.json", "good", _GOLDEN)
+    bad = write_problem(tmp_path / "bad.json", "bad", _GOLDEN.replace("^ 4'd5", "^ missing"))
+    sound, failed = tmp_path / "sound.jsonl", tmp_path / "failed.json"
+    options = ("--no-formal", "--workers", "1", "--json", "--out", str(sound), "--quarantine", str(failed))
+    code, out, err = run(capsys, "check", good, bad, *options)
+    document = json.loads(out)
+    assert code == 1
+    assert (document["num_problems"], document["num_sound"], document["num_quarantined"]) == (2, 1, 1)
+    assert document["is_formal"] is False
+    first, second = document["problems"]
+    assert (first["problem_id"], first["is_sound"], first["reasons"]) == ("good", True, [])
+    assert first["mutation_score"] == first["num_killed"] / first["num_mutants"] >= 0.95
+    assert first["num_mutants"] > 20
+    assert second["problem_id"] == "bad"
+    assert "missing" in second["reasons"][0]
+    assert second["mutation_score"] is None
+    assert "bad: " in err
+    assert [json.loads(line)["problem_id"] for line in sound.read_text().splitlines()] == ["good"]
+    assert json.loads(failed.read_text())["problems"] == [second]
+
+
+@pytest.mark.tool
+def test_check_shows_what_an_oracle_does_not_see_with_its_source_line(capsys, tmp_path):
+    unused = _GOLDEN.replace("  assign y", "  wire [3:0] unused = a - 4'd7;\n  assign y")
+    code, out, _ = run(capsys, "check", write_problem(tmp_path / "p.json", "p", unused), "--no-formal")
+    assert code == 1
+    assert "line 3: wire [3:0] unused = a - 4'd7;" in out
+    assert "quarantined" in out
+    assert "0 of 1 problems are sound" in out
+
+
+@pytest.mark.tool
+def test_check_without_a_file_takes_a_problem_of_each_family_in_turn(capsys):
+    code, out, _ = run(capsys, "check", "--num", "2", "--no-formal", "--json")
+    families = [row["problem_id"].split("-")[0] for row in json.loads(out)["problems"]]
+    assert code == 0
+    assert families == list(FAMILIES)[:2]
+
+
+def test_check_without_a_prover_says_so_and_does_not_go_on_without(capsys, tmp_path, monkeypatch):
+    class Missing:
+        def __init__(self):
+            raise ToolNotFound("no pyosys here")
+
+    monkeypatch.setattr(verifiers.formal, "FormalProver", Missing)
+    code, out, err = run(capsys, "check", write_problem(tmp_path / "p.json", "p", _GOLDEN))
+    assert (code, out) == (3, "")
+    assert "no pyosys here" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no problem"),
+        ("{", "is no JSON"),
+        ('{"problem_id": "p"}', "lacks the key"),
+        ('{"problems": []}', "holds no problem"),
+    ],
+)
+def test_check_refuses_a_file_that_holds_no_problem(capsys, tmp_path, text, said):
+    (tmp_path / "p.json").write_text(text)
+    code, out, err = run(capsys, "check", str(tmp_path / "p.json"))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "p.json" in err

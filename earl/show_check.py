@@ -1,0 +1,122 @@
+"""Checks of problems on a terminal and as documents: which are sound, why others are not, what their oracles miss."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from earl.printable import printable
+from verifiers.oracle_gate import ProblemCheck, Survivor
+
+_SHOWN_SURVIVORS = 8  # a problem
+
+
+def check_document(check: ProblemCheck) -> dict[str, Any]:
+    """One check as JSON-able data."""
+    return {
+        "problem_id": check.problem_id,
+        "is_sound": check.is_sound,
+        "reasons": list(check.reasons),
+        "num_samples": check.num_samples,
+        "mutation_score": check.mutation_score,
+        "num_mutants": check.num_mutants,
+        "num_killed": check.num_killed,
+        "num_equivalent": check.num_equivalent,
+        "has_few_mutants": check.has_few_mutants,
+        "survivors": [_survivor_document(survivor) for survivor in check.survivors],
+    }
+
+
+def summary_document(checks: Sequence[ProblemCheck]) -> dict[str, Any]:
+    """Counts over all checks; `mutation_score` is the mean over problems that have mutants."""
+    scores = [check.mutation_score for check in checks if check.mutation_score is not None]
+    return {
+        "num_problems": len(checks),
+        "num_sound": sum(check.is_sound for check in checks),
+        "num_quarantined": sum(not check.is_sound for check in checks),
+        "num_with_few_mutants": sum(check.has_few_mutants for check in checks),
+        "mutation_score": math.fsum(scores) / len(scores) if scores else None,
+    }
+
+
+def render_checks(checks: Sequence[ProblemCheck]) -> RenderableType:
+    """A row a problem, the passing mutants with their source lines, the reasons of quarantine, a summary."""
+    parts: list[RenderableType] = [_table(checks)]
+    for check in checks:
+        if check.survivors:
+            parts += [Text(), *_survivors(check)]
+    failed = [check for check in checks if not check.is_sound]
+    if failed:
+        parts += [Text(), Text("quarantined", style="bold red")]
+        parts += [_line(f"  {check.problem_id}: {reason}") for check in failed for reason in check.reasons]
+    return Group(*parts, Text(), _summary(checks))
+
+
+def _survivor_document(survivor: Survivor) -> dict[str, Any]:
+    mutant = survivor.mutant
+    return {
+        "line": mutant.line,
+        "source_line": mutant.source_line,
+        "operator": mutant.operator,
+        "before": mutant.before,
+        "after": mutant.after,
+        "is_different": survivor.is_different,
+        "evidence": survivor.evidence,
+    }
+
+
+def _table(checks: Sequence[ProblemCheck]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table.add_column("problem", no_wrap=True)
+    for name in ("mutants", "pass", "equivalent", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for check in checks:
+        num_open = sum(not survivor.is_different for survivor in check.survivors)
+        table.add_row(
+            _line(check.problem_id),
+            str(check.num_mutants),
+            f"{len(check.survivors)}{f', {num_open} undecided' if num_open else ''}",
+            str(check.num_equivalent),
+            "-" if check.mutation_score is None else f"{check.mutation_score:.0%}",
+            _state(check),
+        )
+    return table
+
+
+def _state(check: ProblemCheck) -> Text:
+    if not check.is_sound:
+        return Text("quarantined", style="red")
+    return Text("sound, few mutants", style="yellow") if check.has_few_mutants else Text("sound", style="green")
+
+
+def _survivors(check: ProblemCheck) -> list[Text]:
+    """What the oracle does not see, with the place in the golden: this is what to repair a testbench by."""
+    lines = [_line(f"{check.problem_id}: mutants that pass", style="bold")]
+    for survivor in check.survivors[:_SHOWN_SURVIVORS]:
+        mutant = survivor.mutant
+        lines.append(_line(f"  line {mutant.line}: {mutant.source_line}"))
+        state = "differs" if survivor.is_different else "undecided"
+        change = f"    {mutant.operator}: {mutant.before}  ->  {mutant.after}"
+        lines.append(_line(f"{change}   ({state}: {survivor.evidence})", style="cyan"))
+    if len(check.survivors) > _SHOWN_SURVIVORS:
+        lines.append(Text(f"  and {len(check.survivors) - _SHOWN_SURVIVORS} more: --json has all"))
+    return lines
+
+
+def _summary(checks: Sequence[ProblemCheck]) -> Text:
+    summary = summary_document(checks)
+    words = f"{summary['num_sound']} of {summary['num_problems']} problems are sound"
+    if summary["mutation_score"] is not None:
+        words += f"; mean mutation score {summary['mutation_score']:.1%}"
+    if summary["num_with_few_mutants"]:
+        words += f"; {summary['num_with_few_mutants']} have fewer than ten mutants"
+    return Text(words, style="bold")
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
