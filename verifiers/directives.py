@@ -6,6 +6,7 @@ the tool (conditionals on names that tools predefine), reach other files (`inclu
 carriage returns). Works on lexemes; what macros expand to is screened on the syntax tree.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from toolchain.diagnostics import Diagnostic
@@ -21,6 +22,7 @@ _TOOL_MACROS = frozenset(
     ("SYNTHESIS", "SIMULATION", "SYSTEMVERILOG", "FORMAL", "VERILATOR", "YOSYS", "ICARUS", "IVERILOG", "VCS", "SLANG")
 )
 _ALLOWED_CONTROL = frozenset("\t\n\r")
+_HARMLESS = re.compile(r"[ -\[\]-_a-~\t\n]*")  # ASCII without back-tick, backslash and carriage return
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class _Reader:
 
 def check_text(text: str) -> tuple[Diagnostic, ...]:
     """What in the raw text no candidate may hold, in text order; empty when clean. Never raises."""
+    if len(text) <= MAX_LEXEMES and _HARMLESS.fullmatch(text):
+        return ()  # every rule below is about a character that is not there, or about size
     control = _find_control_character(text)
     if control is not None:
         return (control,)

@@ -11,7 +11,7 @@ from verifiers.lexer import LexemeKind, lex
 from verifiers.simulate import Design, Failure, Playback, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
 from verifiers.testbench import row_file_text
-from verifiers.trace import Trace
+from verifiers.trace import Expectation, Trace, expectation_of
 from verifiers.trace_store import TraceStore
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 
@@ -38,6 +38,7 @@ class GoldenRun:
     stimulus: Stimulus
     row_file: str
     trace: Trace
+    expectation: Expectation
 
     @property
     def playback(self) -> Playback:
@@ -72,7 +73,7 @@ class GoldenRuns:
         key = self._store.key(oracle.golden, oracle.golden_top, harness.ports, harness.protocol, row_file)
         trace = self._store.get(key)
         if trace is not None:
-            return GoldenRun(stimulus=stimulus, row_file=row_file, trace=trace)
+            return _golden_run(stimulus, row_file, trace)
         run = self._run(oracle, harness, seed)
         self._store.put(key, run.trace)
         return run
@@ -89,7 +90,12 @@ class GoldenRuns:
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
             raise InfrastructureError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
-        return GoldenRun(stimulus=stimulus, row_file=row_file, trace=result[0][0])
+        return _golden_run(stimulus, row_file, result[0][0])
+
+
+def _golden_run(stimulus: Stimulus, row_file: str, trace: Trace) -> GoldenRun:
+    expectation = expectation_of(trace, stimulus)
+    return GoldenRun(stimulus=stimulus, row_file=row_file, trace=trace, expectation=expectation)
 
 
 def harness_of(problem: Problem) -> Harness:

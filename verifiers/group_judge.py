@@ -5,13 +5,14 @@ is run again, so that a stored verdict that is wrong does not stay unnoticed.
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from verifiers.batch import verify_group
+from verifiers.batch import verify_group
 from verifiers.cache import DiskCache, entry_key, problem_digest, unified
 from verifiers.extract import extract
 from verifiers.judgement import VERDICT, Answer, GroupJob, Judgement, Reply, Source
-from verifiers.types import Candidate, Problem, Verdict
+from verifiers.types import Candidate, Verdict
 from verifiers.verify import Verifier
 
 
@@ -44,7 +45,7 @@ class GroupJudge:
         designs = {unified(candidate.text): candidate for candidate in reversed(candidates) if candidate is not None}
         known = {text: self._look_up(job, text) for text in designs}
         to_run = [text for text, entry in known.items() if entry.needs_run]
-        verdicts = self._verify(job.problem, [designs[text] for text in to_run], job.seeds)
+        verdicts = verify_group(self._verifier, job.problem, [designs[text] for text in to_run], job.seeds)
         fresh = dict(zip(to_run, verdicts, strict=True))
         answers, first_of = [], set()
         for candidate in candidates:
@@ -56,9 +57,6 @@ class GroupJudge:
             answers.append(replace(answer, source=Source.SHARED, key="", stored=None) if text in first_of else answer)
             first_of.add(text)
         return Reply(answers=tuple(answers), num_cache_faults=self._take_faults())
-
-    def _verify(self, problem: Problem, candidates: Sequence[Candidate], seeds: tuple[int, ...]) -> list[Verdict]:
-        return [self._verifier.verify(problem, candidate, seeds) for candidate in candidates]
 
     def _look_up(self, job: GroupJob, text: str) -> _Known:
         if self._cache is None:

@@ -91,33 +91,62 @@ def _parse_rows(lines: list[str], testbench: Testbench, num_rows: int) -> tuple[
     )
 
 
-def compare(golden: Trace, candidate: Trace, stimulus: Stimulus) -> Comparison:
-    """Compare two traces of one stimulus. Both must have all of its rows."""
-    assert golden.num_rows == candidate.num_rows == len(stimulus.rows), (golden.num_rows, candidate.num_rows)
-    first_row = stimulus.first_scored_row
-    sampled_rows: set[int] = set()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expectation:
+    """A golden's trace under a stimulus, ready to be compared with: what counts as a sample is worked out once."""
+
+    trace: Trace
+    stimulus: Stimulus
+    samples: dict[str, tuple[int, ...]]  # by output: the scored rows in which the golden says anything
+    constant_fractions: dict[str, float]  # by output
+    num_samples: int
+
+
+def expectation_of(golden: Trace, stimulus: Stimulus) -> Expectation:
+    """What a golden's trace asks of others. It must have all rows of the stimulus."""
+    assert golden.num_rows == len(stimulus.rows), (golden.num_rows, len(stimulus.rows))
+    scored = range(stimulus.first_scored_row, golden.num_rows)
+    samples = {
+        name: tuple(row for row in scored if has_known_bit(column[row])) for name, column in golden.values.items()
+    }
+    return Expectation(
+        trace=golden,
+        stimulus=stimulus,
+        samples=samples,
+        constant_fractions={
+            name: best_constant_fraction([column[row] for row in samples[name]])
+            for name, column in golden.values.items()
+        },
+        num_samples=len({row for rows in samples.values() for row in rows}),
+    )
+
+
+def compare(expectation: Expectation, candidate: Trace) -> Comparison:
+    """Compare a trace with what is expected of it. It must have all rows of the stimulus."""
+    golden = expectation.trace
+    assert golden.num_rows == candidate.num_rows, (golden.num_rows, candidate.num_rows)
     wrong_rows: set[int] = set()
     scores = []
     first: tuple[int, str] | None = None
     for name, expected in golden.values.items():
-        got = candidate.values[name]
-        samples = [row for row in range(first_row, golden.num_rows) if has_known_bit(expected[row])]
-        wrong = [row for row in samples if not matches(expected[row], got[row])]
-        sampled_rows.update(samples)
+        got, samples = candidate.values[name], expectation.samples[name]
+        wrong = [] if got == expected else [row for row in samples if not matches(expected[row], got[row])]
         wrong_rows.update(wrong)
         if wrong and (first is None or wrong[0] < first[0]):
             first = (wrong[0], name)
-        constant_fraction = best_constant_fraction([expected[row] for row in samples])
         scores.append(
             OutputScore(
-                name=name, num_samples=len(samples), num_mismatches=len(wrong), constant_fraction=constant_fraction
+                name=name,
+                num_samples=len(samples),
+                num_mismatches=len(wrong),
+                constant_fraction=expectation.constant_fractions[name],
             )
         )
     return Comparison(
-        num_samples=len(sampled_rows),
+        num_samples=expectation.num_samples,
         num_mismatches=len(wrong_rows),
         outputs=tuple(scores),
-        first_mismatch=_describe(first, golden, candidate, stimulus) if first else None,
+        first_mismatch=_describe(first, golden, candidate, expectation.stimulus) if first else None,
     )
 
 

@@ -230,7 +230,7 @@ class Verifier:
 
     def _compare(self, golden: GoldenRun, trace: Trace) -> Verdict:
         seed = golden.stimulus.seed
-        comparison = compare(golden.trace, trace, golden.stimulus)
+        comparison = compare(golden.expectation, trace)
         if comparison.num_samples == 0:
             raise InfrastructureError(f"the golden has no known output under seed {seed}: nothing can be compared.")
         return Verdict(

@@ -212,8 +212,8 @@ def _job(*texts: str, is_fresh: bool = False) -> GroupJob:
 @pytest.mark.tool
 def test_equal_designs_of_a_group_are_judged_once_whatever_surrounds_them(path, verifier, monkeypatch):
     judged = []
-    verify = verifier.verify
-    monkeypatch.setattr(Verifier, "verify", lambda self, p, c, s: judged.append(c.text) or verify(p, c, s))
+    check = verifier.check
+    monkeypatch.setattr(Verifier, "check", lambda self, p, c, s: judged.append(c.text) or check(p, c, s))
     fenced = f"Here it is:\n```verilog\n{_GOLDEN}```\nDone."
     reply = GroupJudge(verifier).answer(_job(_GOLDEN, fenced, "none", _GOLDEN.replace("\n", "\r\n"), _WRONG))
     outcomes = [answer.judgement.verdict.outcome for answer in reply.answers]

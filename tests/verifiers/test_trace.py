@@ -4,7 +4,7 @@ import pytest
 
 from verifiers.stimulus import Stimulus
 from verifiers.testbench import Testbench
-from verifiers.trace import BrokenTrace, Trace, best_constant_fraction, compare, matches, parse_traces
+from verifiers.trace import BrokenTrace, Trace, best_constant_fraction, compare, expectation_of, matches, parse_traces
 from verifiers.types import Port
 
 _BENCH = Testbench(
@@ -77,7 +77,7 @@ def test_an_unknown_golden_bit_matches_anything_and_an_unknown_candidate_bit_not
 def test_samples_and_mismatches_are_counted_by_output_and_by_row():
     golden = _trace(q=["xx", "01", "10", "1x"], z=["x", "1", "1", "0"])
     candidate = _trace(q=["00", "01", "11", "11"], z=["0", "0", "0", "0"])
-    comparison = compare(golden, candidate, _stimulus(4))
+    comparison = compare(expectation_of(golden, _stimulus(4)), candidate)
     assert comparison.num_samples == 3  # row 0 says nothing
     assert comparison.num_mismatches == 2  # rows 1 (z) and 2 (both)
     q, z = comparison.outputs
@@ -89,23 +89,25 @@ def test_samples_and_mismatches_are_counted_by_output_and_by_row():
 def test_the_first_mismatch_has_the_inputs_that_led_there():
     golden = _trace(q=["0"] * 20)
     candidate = _trace(q=["0"] * 11 + ["1"] + ["0"] * 8)
-    first = compare(golden, candidate, _stimulus(20)).first_mismatch
+    first = compare(expectation_of(golden, _stimulus(20)), candidate).first_mismatch
     assert (first.row, first.output, first.expected, first.got) == (11, "q", "0", "1")
     assert [row["d"] for row in first.inputs] == [f"{i:04b}" for i in range(4, 12)]
 
 
 def test_the_first_mismatch_near_the_start_has_fewer_inputs():
-    comparison = compare(_trace(q=["0", "0"]), _trace(q=["0", "1"]), _stimulus(2))
+    comparison = compare(expectation_of(_trace(q=["0", "0"]), _stimulus(2)), _trace(q=["0", "1"]))
     assert [row["d"] for row in comparison.first_mismatch.inputs] == ["0000", "0001"]
 
 
 def test_rows_before_the_first_scored_one_do_not_count():
-    comparison = compare(_trace(q=["0", "0", "1"]), _trace(q=["1", "0", "1"]), _stimulus(3, first_scored_row=1))
+    comparison = compare(
+        expectation_of(_trace(q=["0", "0", "1"]), _stimulus(3, first_scored_row=1)), _trace(q=["1", "0", "1"])
+    )
     assert (comparison.num_samples, comparison.num_mismatches, comparison.first_mismatch) == (2, 0, None)
 
 
 def test_a_golden_that_says_nothing_gives_no_sample_and_no_pass_by_itself():
-    comparison = compare(_trace(q=["xx", "xx"]), _trace(q=["01", "10"]), _stimulus(2))
+    comparison = compare(expectation_of(_trace(q=["xx", "xx"]), _stimulus(2)), _trace(q=["01", "10"]))
     assert (comparison.num_samples, comparison.outputs[0].num_samples) == (0, 0)
     assert comparison.outputs[0].matched_fraction == 0.0
 
