@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from toolchain.diagnostics import Diagnostic
-from verifiers.errors import PROBLEM_FAULT
+from verifiers.errors import AUDIT_CODE, PROBLEM_FAULT
 from verifiers.farm_stats import Tally
 from verifiers.floor import Floor, Visit
 from verifiers.judgement import Answer, GroupJob, Job, Judgement, Reply, Source
@@ -99,6 +99,11 @@ def our_fault(verdict: Verdict) -> str:
     return "" if verdict.is_scored or is_problems else reason(verdict)
 
 
+def is_batch_alarm(verdict: Verdict) -> bool:
+    """Whether a batch and a single run found different things: ours, and nothing that a third run could settle."""
+    return any(diagnostic.code == AUDIT_CODE for diagnostic in verdict.diagnostics)
+
+
 def _group_of(jobs: tuple[Job, ...], *, is_fresh: bool = False) -> GroupJob:
     texts = tuple(job.completion_text for job in jobs)
     return GroupJob(problem=jobs[0].problem, completion_texts=texts, seeds=jobs[0].seeds, is_fresh=is_fresh)
@@ -107,7 +112,7 @@ def _group_of(jobs: tuple[Job, ...], *, is_fresh: bool = False) -> GroupJob:
 def _is_doubtful(answer: Answer, visit: Visit) -> bool:
     """Whether another run might find otherwise: a failure of ours, or a limit or crash that was met beside others."""
     verdict = answer.judgement.verdict
-    if answer.source is Source.STORED:
+    if answer.source is Source.STORED or is_batch_alarm(verdict):
         return False
     is_odd = verdict.outcome in _LOAD_OUTCOMES or any(found.code == "crash" for found in verdict.diagnostics)
     return our_fault(verdict) != "" or (is_odd and not visit.was_alone)

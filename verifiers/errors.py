@@ -8,3 +8,4 @@ class ProblemError(InfrastructureError):
 
 
 PROBLEM_FAULT = ProblemError.__name__  # the code of the diagnostic in a verdict that ended by one
+AUDIT_CODE = "batch_audit"  # of the diagnostic of a verdict that is ours because a batch and a single run differ

@@ -16,7 +16,7 @@ from types import TracebackType
 from toolchain.errors import InfrastructureError, UsageError
 from toolchain.sandbox import choose_rung
 from toolchain.tool import find_tool
-from verifiers.arbiter import Arbiter, our_fault
+from verifiers.arbiter import Arbiter, is_batch_alarm, our_fault
 from verifiers.breaker import CircuitBreaker
 from verifiers.cache import DiskCache
 from verifiers.farm_stats import FarmStats, Tally
@@ -188,6 +188,7 @@ class Farm:
         self._tally.judged(job.problem.problem_id, verdict)
         self._tally.add("num_stored", int(answer.source is Source.STORED))
         self._tally.add("num_same_design", int(answer.source is Source.SHARED))
+        self._tally.add("num_batch_alarms", int(is_batch_alarm(verdict)))
         if answer.stored is not None:
             self._audit(job, answer, answer.stored)
         elif self._cache is not None and answer.key and verdict.is_scored:

@@ -29,6 +29,7 @@ class FarmStats:
     num_stored: int = 0  # verdicts taken from the cache
     num_audits: int = 0  # stored verdicts that were run again
     num_alarms: int = 0  # audits that found another verdict
+    num_batch_alarms: int = 0  # verdicts that a batch and a single run disagreed on
     num_cache_faults: int = 0  # damaged entries, and times that the cache could not be used
     num_reruns_alone: int = 0  # jobs run again with all other workers at rest
     num_workers_started: int = 0

@@ -243,7 +243,7 @@ def test_logs_cut_short_are_ours_while_they_are_cut_for_the_golden_too(wrappers)
 
 
 def test_a_tool_that_vanishes_and_comes_back_credits_nothing_meanwhile(wrappers, tmp_path):
-    with Farm(num_workers=2, isolation="rlimits", cache=tmp_path / "cache.db") as farm:
+    with Farm(num_workers=1, isolation="rlimits", cache=tmp_path / "cache.db") as farm:
         assert farm.submit(*_numbered(1)).result(timeout=60).verdict.passed
         for name in ("iverilog", "vvp"):
             wrappers.folder.joinpath(name).rename(wrappers.folder / f"{name}.away")
