@@ -8,7 +8,6 @@ import random
 from dataclasses import dataclass, replace
 
 from verifiers.batch import verify_group
-from verifiers.batch import verify_group
 from verifiers.cache import DiskCache, entry_key, problem_digest, unified
 from verifiers.extract import extract
 from verifiers.judgement import VERDICT, Answer, GroupJob, Judgement, Reply, Source
