@@ -5,6 +5,7 @@ itself, at the positions it had when it was sampled. The head runs only on the r
 Shapes: _S positions of a laid-out group, _R rows asked for, _H hidden.
 """
 
+import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from earl.group_attention import block_up, group_attention
 from earl.ops import TokenStats, linear_token_logprob_entropy
 from earl.policy import head_weight
 
@@ -31,35 +33,40 @@ class Sequences:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """A group as the model is fed: ids, positions, who sees whom, and where each response token is predicted."""
+    """A group as the model is fed: ids, positions, segments, and where each response token is predicted."""
 
     token_ids_S: torch.Tensor
     positions_S: torch.Tensor
-    visible_SS: torch.Tensor  # bool, [query, key]
+    prompt_length: int
+    fed_lengths: list[int]  # of the responses, in the order in which they follow the prompt
     predicted_at: torch.Tensor  # (number of response tokens,) index into S
     targets: torch.Tensor  # (number of response tokens,)
+
+    def visible_SS(self) -> torch.Tensor:
+        """Who sees whom: bool, [query, key]."""
+        lengths = torch.tensor([self.prompt_length, *self.fed_lengths])
+        segment_S = torch.arange(lengths.numel()).repeat_interleave(lengths)
+        causal = torch.ones(segment_S.numel(), segment_S.numel(), dtype=torch.bool).tril()
+        return causal & ((segment_S[:, None] == segment_S[None, :]) | (segment_S[None, :] == 0))
 
 
 def lay_out(sequences: Sequences) -> Layout:
     """The shared-prompt layout. A group of one is plain causal attention."""
     prompt, responses = list(sequences.prompt), sequences.responses
-    token_ids, positions, segments = list(prompt), list(range(len(prompt))), [0] * len(prompt)
+    token_ids, positions = list(prompt), list(range(len(prompt)))
     predicted_at, targets = [], []
-    for number, response in enumerate(responses, start=1):
+    for response in responses:
         start = len(token_ids)
         fed = list(response[:-1])
         predicted_at += [len(prompt) - 1, *range(start, start + len(fed))]
         targets += list(response)
         token_ids += fed
         positions += range(len(prompt), len(prompt) + len(fed))
-        segments += [number] * len(fed)
-    segment_S = torch.tensor(segments)
-    causal = torch.ones(len(segments), len(segments), dtype=torch.bool).tril()
-    same_or_prompt = (segment_S[:, None] == segment_S[None, :]) | (segment_S[None, :] == 0)
     return Layout(
         token_ids_S=torch.tensor(token_ids),
         positions_S=torch.tensor(positions),
-        visible_SS=causal & same_or_prompt,
+        prompt_length=len(prompt),
+        fed_lengths=[len(response) - 1 for response in responses],
         predicted_at=torch.tensor(predicted_at),
         targets=torch.tensor(targets),
     )
@@ -71,7 +78,30 @@ def autocast(model: PreTrainedModel, dtype: torch.dtype) -> AbstractContextManag
 
 
 def hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
-    """Final hidden states (response tokens of all layouts in order, H) at the positions that predict them."""
+    """Final hidden states (response tokens of all layouts in order, H) at the positions that predict them.
+
+    Layouts lie end to end in one row without padding where the model takes an attention function of ours.
+    """
+    if type(model).is_backend_compatible():
+        return _packed_hidden_states(model, layouts)
+    return _padded_hidden_states(model, layouts)
+
+
+def _packed_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
+    device = model.device
+    starts = itertools.accumulate((layout.token_ids_S.numel() for layout in layouts), initial=0)
+    index = [start + layout.predicted_at for start, layout in zip(starts, layouts, strict=False)]
+    with group_attention(model):
+        output = model.base_model(
+            input_ids=torch.cat([layout.token_ids_S for layout in layouts])[None].to(device),
+            position_ids=torch.cat([layout.positions_S for layout in layouts])[None].to(device),
+            blocks=block_up([(layout.prompt_length, layout.fed_lengths) for layout in layouts], device),
+            use_cache=False,
+        )
+    return output.last_hidden_state[0, torch.cat(index).to(device)]
+
+
+def _padded_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
     device = model.device
     longest = max(layout.token_ids_S.numel() for layout in layouts)
     token_ids = torch.zeros(len(layouts), longest, dtype=torch.int64)
@@ -83,7 +113,7 @@ def hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor
         size = layout.token_ids_S.numel()
         token_ids[number, :size] = layout.token_ids_S
         positions[number, :size] = layout.positions_S
-        visible[number, :size, :size] = layout.visible_SS
+        visible[number, :size, :size] = layout.visible_SS()
         index.append(number * longest + layout.predicted_at)
     output = model.base_model(
         input_ids=token_ids.to(device),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from earl import forward
 from earl.forward import Sequences, lay_out, micro_batches, token_stats
 
 PROMPT = [5, 9, 2, 7, 7, 1]
@@ -15,7 +16,7 @@ def test_layout_by_hand():
     assert layout.positions_S.tolist() == [0, 1, 2, 3, 2]
     assert layout.predicted_at.tolist() == [1, 2, 3, 1, 4]
     assert layout.targets.tolist() == [20, 21, 22, 30, 31]
-    assert layout.visible_SS.int().tolist() == [
+    assert layout.visible_SS().int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
@@ -46,6 +47,39 @@ def test_shared_prompt_gives_the_log_probs_and_gradients_of_plain_sequences(exac
     torch.testing.assert_close(packed.entropy, alone.entropy, atol=1e-6, rtol=0)
     for name, gradient in packed_gradients.items():
         torch.testing.assert_close(gradient, alone_gradients[name], atol=1e-6, rtol=1e-6, msg=name)
+
+
+def test_packed_groups_give_the_log_probs_and_gradients_of_padded_ones(exact_model, monkeypatch):
+    layouts = [
+        lay_out(Sequences(prompt=PROMPT, responses=RESPONSES)),
+        lay_out(Sequences(prompt=[1], responses=([2, 3], [4]))),
+        lay_out(Sequences(prompt=[1, 2, 3], responses=([7],))),
+    ]
+    weights = torch.linspace(-1, 1, sum(layout.targets.numel() for layout in layouts), dtype=torch.float64)
+    packed, packed_gradients = _stats_and_gradients(exact_model, layouts, weights)
+    monkeypatch.setattr(forward, "_packed_hidden_states", forward._padded_hidden_states)
+    padded, padded_gradients = _stats_and_gradients(exact_model, layouts, weights)
+    torch.testing.assert_close(packed.logprob, padded.logprob, atol=1e-7, rtol=0)
+    for name, gradient in packed_gradients.items():
+        torch.testing.assert_close(gradient, padded_gradients[name], atol=1e-9, rtol=1e-9, msg=name)
+
+
+def test_responses_of_one_token_alone_feed_nothing(exact_model):
+    [alone] = token_stats(
+        exact_model, [lay_out(Sequences(prompt=PROMPT, responses=([4],)))], temperature=1.0, dtype=torch.float32
+    ).logprob
+    both = token_stats(
+        exact_model, [lay_out(Sequences(prompt=PROMPT, responses=([4, 1], [3])))], temperature=1.0, dtype=torch.float32
+    ).logprob
+    torch.testing.assert_close(both[0], alone, atol=1e-9, rtol=0)
+
+
+def test_the_models_own_attention_is_back_after_a_pass(exact_model):
+    before = exact_model.config._attn_implementation
+    token_stats(
+        exact_model, [lay_out(Sequences(prompt=PROMPT, responses=RESPONSES))], temperature=1.0, dtype=torch.float32
+    )
+    assert exact_model.config._attn_implementation == before
 
 
 def test_plain_layout_is_transformers_own_causal_forward(exact_model):
