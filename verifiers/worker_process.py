@@ -45,7 +45,7 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in kill)
         self._socket, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        argv = [sys.executable, "-m", "verifiers.worker", WORKER_SETTINGS.dump_json(settings), str(self._scratch)]
+        argv = [sys.executable, "-m", module, WORKER_SETTINGS.dump_json(settings), str(self._scratch)]
         try:
             with theirs:
                 self._process = subprocess.Popen(
