@@ -1,0 +1,3 @@
+module TopModule(input [3:0] a, input [3:0] b, output [4:0] y);
+  assign y = a + b;
+endmodule
