@@ -276,8 +276,8 @@ def test_tool_errors_are_never_stored(path):
 def test_golden_traces_are_shared_through_the_file_and_run_again_when_damaged(path, monkeypatch):
     simulator = local_simulator(isolation="rlimits")
     runs = []
-    play = type(simulator).play
-    monkeypatch.setattr(type(simulator), "play", lambda *arguments: runs.append(1) or play(*arguments))
+    simulate = type(simulator).simulate
+    monkeypatch.setattr(type(simulator), "simulate", lambda *args, **named: runs.append(1) or simulate(*args, **named))
 
     def trace():
         store = TraceStore(DiskCache(path), simulator.versions)
