@@ -1,9 +1,9 @@
 """A reward function for verl: `compute_score(data_source, solution_str, ground_truth, extra_info=None)`.
 
-In verl's configuration give this file as `custom_reward_function.path`, and under `reward_kwargs` who judges. verl has many
-reward processes: let them share a service, `verifier: http://HOST:PORT`.
-`ground_truth` is the problem as JSON text. verl cannot leave a sample out: a tool error is asked for again and then
-raises, since any number would be a reward. Imports nothing of verl.
+In verl's configuration give this file as `custom_reward_function.path`, and under `reward_kwargs` who judges: verl has
+many reward processes, so let them share a service, `verifier: http://HOST:PORT`. `ground_truth` is the problem as JSON
+text. verl cannot leave a sample out: a tool error is asked for again and then raises, since any number would be a
+reward. Imports nothing of verl.
 """
 
 import functools
