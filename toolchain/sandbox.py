@@ -66,8 +66,13 @@ def bubblewrap_problem() -> str | None:
     return None
 
 
-def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = ()) -> tuple[str, ...]:
-    """The argv that runs `command` on `rung`. `read_only` are further folders that it may read (a tool's prefix)."""
+def wrap(
+    command: Command, rung: str, *, read_only: tuple[Path, ...] = (), has_proc: bool = False
+) -> tuple[str, ...]:
+    """The argv that runs `command` on `rung`. `read_only` are further folders that it may read (a tool's prefix).
+
+    `has_proc` shows it /proc, of its own processes alone: for programs that ask who they are.
+    """
     assert rung in RUNGS, rung
     if rung == "rlimits":
         return (*_limit_argv(command.limits, has_own_user_namespace=False), *command.argv)
@@ -77,6 +82,7 @@ def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = ()) -> tu
         *_namespace_argv(),
         *_system_argv(),
         *_read_only_argv(read_only),
+        *(("--proc", "/proc") if has_proc else ()),
         *("--bind", folder, folder, "--chdir", folder),
         *_limit_argv(command.limits, has_own_user_namespace=True),
         *command.argv,
