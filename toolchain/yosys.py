@@ -19,7 +19,7 @@ _READ_OPTIONS = (
     "--std 1800-2017 --no-synthesis-define --no-default-translate-off-format --allow-use-before-declare "
     "--relax-enum-conversions --relax-string-conversions --allow-hierarchical-const --allow-merging-ansi-ports "
     "--allow-bare-value-param-assigment --allow-genblk-reference --allow-dup-initial-drivers --max-hierarchy-depth 64 "
-    "--unroll-limit 4096"
+    "--unroll-limit 4096 --no-proc"
 )
 # No optimization: what Yosys may do with an x is not what a simulator does.
 _LOWERING = (

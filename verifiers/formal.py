@@ -2,25 +2,25 @@
 
 The question is the simulator's: the golden's x matches anything, an x of the candidate matches a golden x only, resets
 are held before anything is compared. The answer is `different` only with a counterexample that the simulator confirms,
-and `equivalent` only for text that synthesis reads as simulation does; all else is `unknown`, never a pass.
+and `equivalent` only for sources that synthesis reads as a simulator does; all else is `unknown`, never a pass.
 """
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
-from verifiers.types import Port, Protocol
+from toolchain.sandbox import choose_rung
+from toolchain.yosys import find_pyosys
+from verifiers.formal_job import FormalAnswer, FormalJob, FormalOutcome
+from verifiers.formal_process import ProverProcess
+from verifiers.simulate import Design, Failure, Playback, Simulator, local_executor
+from verifiers.stimulus import Stimulus
+from verifiers.testbench import row_file_text
+from verifiers.trace import compare, expectation_of
+from verifiers.types import FirstMismatch, Port, Protocol
 
-
-class FormalOutcome(StrEnum):
-    """What a proof came to."""
-
-    EQUIVALENT = "equivalent"
-    DIFFERENT = "different"
-    UNKNOWN = "unknown"
-
+__all__ = ["FormalOutcome", "FormalProver", "FormalResult"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormalResult:
@@ -37,11 +37,16 @@ class FormalResult:
 class FormalProver:
     """One sandboxed process that has Yosys loaded. A context manager; not for several threads at once.
 
-    Raises ToolNotFound without pyosys, InfrastructureError when the named isolation rung does not work here.
+    Raises ToolNotFound without pyosys or Icarus, InfrastructureError when the named isolation rung does not work here.
     """
 
     def __init__(self, *, isolation: str = "auto", scratch: Path | None = None) -> None:
-        raise NotImplementedError
+        find_pyosys()
+        self.isolation = choose_rung(isolation)
+        self._executor = local_executor(isolation=isolation, scratch=scratch)
+        self._simulator = Simulator(executor=self._executor)
+        self._scratch = scratch
+        self._process: ProverProcess | None = None
 
     def __enter__(self) -> "FormalProver":
         return self
@@ -53,6 +58,10 @@ class FormalProver:
 
     def close(self) -> None:
         """End the process. Idempotent."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+        self._executor.close()
 
     def prove(
         self,
@@ -65,8 +74,62 @@ class FormalProver:
         protocol: Protocol,
         wall_s: float = 10.0,
     ) -> FormalResult:
-        """Compare two designs with these ports. Passing `wall_s` gives `unknown`."""
-        raise NotImplementedError
+        """Compare two designs with these ports. Passing `wall_s` gives `unknown`.
+
+        Raises InfrastructureError when the proving process is lost, which no candidate should be able to cause.
+        """
+        started = time.monotonic()
+        job = FormalJob(
+            golden=golden,
+            golden_top=golden_top,
+            candidate=candidate,
+            candidate_top=candidate_top,
+            ports=ports,
+            protocol=protocol,
+            wall_s=wall_s,
+        )
+        answer = self._ask(job)
+        found: FirstMismatch | str = answer.reason
+        stimulus = _stimulus(job, answer)
+        if answer.outcome is FormalOutcome.DIFFERENT:
+            found = self._replay(job, stimulus)
+        duration_s = time.monotonic() - started
+        if isinstance(found, FirstMismatch):
+            return FormalResult(
+                outcome=FormalOutcome.DIFFERENT,
+                reason=f"expected {found.expected}, got {found.got}",
+                counterexample=tuple(stimulus.row_by_name(row) for row in range(found.row + 1)),
+                output=found.output,
+                method=answer.method,
+                duration_s=duration_s,
+            )
+        is_equivalent = answer.outcome is FormalOutcome.EQUIVALENT
+        outcome = FormalOutcome.EQUIVALENT if is_equivalent else FormalOutcome.UNKNOWN
+        return FormalResult(outcome=outcome, reason=found, method=answer.method, duration_s=duration_s)
+
+    def _ask(self, job: FormalJob) -> FormalAnswer:
+        if self._process is None or not self._process.is_usable:
+            self.close()
+            self._process = ProverProcess(isolation=self.isolation, scratch=self._scratch)
+        return self._process.ask(job)
+
+    def _replay(self, job: FormalJob, stimulus: Stimulus) -> FirstMismatch | str:
+        """Where the simulator sees the difference too, or why it does not: each design in a process of its own."""
+        playback = Playback(row_file=row_file_text(stimulus), num_rows=len(stimulus.rows))
+        traces = []
+        for text, top in ((job.golden, job.golden_top), (job.candidate, job.candidate_top)):
+            designs = (Design(text=text, top=top),)
+            played = self._simulator.simulate(designs, (playback,), ports=job.ports, protocol=job.protocol)
+            if isinstance(played, Failure):
+                return f"a counterexample could not be replayed: the run of {top} ended at {played.stage} ({played.ending})"
+            traces.append(played[0][0])
+        golden, candidate = traces
+        mismatch = compare(expectation_of(golden, stimulus), candidate).first_mismatch
+        if mismatch is None:
+            return "the netlists differ, and the simulator does not confirm it"
+        return mismatch
 
 
-Confirm = Callable[[tuple[dict[str, str], ...]], str | None]  # replays rows: the output that differs in the last one
+def _stimulus(job: FormalJob, answer: FormalAnswer) -> Stimulus:
+    inputs = tuple(port for port in job.ports if port.direction == "input")
+    return Stimulus(seed=0, inputs=inputs, rows=answer.rows, first_scored_row=answer.first_scored_row)

@@ -185,16 +185,18 @@ class MachineBuilder:
         return machine, unsteady
 
     def _differs(self, evaluations: list[Evaluation]) -> int:
-        """Whether a golden bit is known and the candidate's is not the same."""
+        """Whether a golden bit is known and the candidate's is not the same.
+
+        Or whether the golden keeps a value that the netlist does not hold: nothing is claimed of such a state.
+        """
         aig, [golden, candidate] = self._aig, self._netlists
         pairs = [
             pair
             for name, nets in golden.outputs.items()
             for pair in zip(evaluations[0].read(nets), evaluations[1].read(candidate.outputs[name]), strict=True)
         ]
-        return aig.any_of(
-            aig.lor(aig.land(want[0], got[0] ^ 1), aig.land(want[1], got[1] ^ 1)) for want, got in pairs
-        )
+        differences = [aig.lor(aig.land(want[0], got[0] ^ 1), aig.land(want[1], got[1] ^ 1)) for want, got in pairs]
+        return aig.any_of((*differences, *evaluations[0].kept))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,16 +4,19 @@ Refuses what a netlist cannot say as a simulator would: several drivers of one b
 two asynchronous controls. It evaluates on any graph; what the clocks do is `formal_model`'s.
 """
 
-from dataclasses import dataclass, field
+import graphlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from verifiers.formal_aig import ONE, UNKNOWN, ZERO, Aig, Bit, bit_choice
 from verifiers.formal_cells import CellInputs, UnsupportedCell, evaluate_cell
 
-_CONSTANTS = {"0": ZERO, "1": ONE, "x": UNKNOWN, "z": UNKNOWN}
+_CONSTANTS = {"0": ZERO, "1": ONE, "x": UNKNOWN, "z": UNKNOWN, "kept": UNKNOWN}
 _FLIP_FLOPS = ("$dff", "$dffe", "$adff", "$adffe", "$aldff", "$aldffe")
 _LATCHES = ("$dlatch",)
 _NO_VALUE = frozenset(("$scopeinfo", "$meminit"))
 _BRANCH_CELL = "$procmux$"  # how `proc` names the multiplexers that it makes of if and case
+_KEPT = "kept"  # in place of the old value of what a combinational block leaves unassigned
 
 
 class UnsupportedDesign(Exception):
@@ -35,6 +38,11 @@ class Cell:
     @property
     def is_register(self) -> bool:
         return self.kind in _FLIP_FLOPS or self.kind in _LATCHES
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it is a multiplexer out of an `if` or a `case`."""
+        return self.name.startswith(_BRANCH_CELL) and "S" in self.ports
 
     @property
     def is_latch(self) -> bool:
@@ -72,6 +80,7 @@ class Evaluation:
     """The bits of all nets, for one set of inputs and one state."""
 
     nets: dict[NetBit, Bit] = field(default_factory=lambda: dict(_CONSTANTS))
+    kept: list[int] = field(default_factory=list)  # literals: a combinational block assigns nothing and keeps its value
 
     def read(self, bits: tuple[NetBit, ...]) -> list[Bit]:
         return [self.nets[bit] for bit in bits]
@@ -96,7 +105,9 @@ class Netlist:
         self.open_nets = self._open_nets(cells, drivers)
         if is_golden and (self.open_nets or _has_z(cells, self.outputs)):
             raise UnsupportedDesign("the golden has a net that nothing drives, or a z")
-        self.cells = _in_order(cells, drivers)
+        self.cells = _in_order(cells, drivers) or _in_order(_without_kept_values(cells, drivers), drivers)
+        if self.cells is None:
+            raise UnsupportedDesign("there is a combinational loop")
         self.registers = tuple(cell for cell in self.cells if cell.is_register)
         self.state_bits: tuple[NetBit, ...] = tuple(bit for cell in self.registers for bit in cell.output)
         self.initial = self._initial(module["netnames"])
@@ -143,7 +154,9 @@ class Netlist:
             if cell.is_register:
                 nets.update(zip(cell.output, _register_now(aig, cell, values, state), strict=True))
                 continue
-            found = CellInputs(aig, cell.parameters, values, cell.name.startswith(_BRANCH_CELL))
+            if _KEPT in cell.ports.get("A", ()):
+                evaluation.kept.append(aig.all_of(select[0] ^ 1 for select in values["S"]))
+            found = CellInputs(aig, cell.parameters, values, cell.is_branch)
             try:
                 nets.update(zip(cell.output, evaluate_cell(cell.kind, found), strict=True))
             except UnsupportedCell as error:
@@ -224,27 +237,74 @@ def _has_z(cells: list[Cell], outputs: dict[str, tuple[NetBit, ...]]) -> bool:
     )
 
 
-def _in_order(cells: list[Cell], drivers: dict[NetBit, int]) -> tuple[Cell, ...]:
-    """The cells, each behind those that its output follows at once. Raises UnsupportedDesign for a loop."""
-    below = [
+def _below(cells: Sequence[Cell], drivers: dict[NetBit, int]) -> list[set[int]]:
+    """By cell, the indices of those that its output follows at once."""
+    return [
         {drivers[bit] for port in cell.level_inputs for bit in cell.ports[port] if drivers.get(bit, -1) >= 0}
         for cell in cells
     ]
-    order: list[int] = []
-    done: set[int] = set()
-    on_path: set[int] = set()
-    for root in range(len(cells)):
-        pending = [(root, False)]
+
+
+def _without_kept_values(cells: list[Cell], drivers: dict[NetBit, int]) -> list[Cell]:
+    """The cells, with `_KEPT` where a branch of a combinational block leads the block's own output back.
+
+    The front end takes a case with an item for every value as complete. Only an x then takes no item, and the block
+    keeps its old value: `Evaluation.kept` tells when.
+    """
+    loops = _loops(_below(cells, drivers))
+    cut = list(cells)
+    for index, cell in enumerate(cells):
+        if cell.is_branch and loops[index] is not None:
+            default = tuple(
+                _KEPT if drivers.get(bit, -1) >= 0 and loops[drivers[bit]] == loops[index] else bit
+                for bit in cell.ports["A"]
+            )
+            cut[index] = replace(cell, ports=cell.ports | {"A": default})
+    return cut
+
+
+def _loops(below: list[set[int]]) -> list[int | None]:
+    """By node, a number that the nodes of one loop share (a strongly connected component), None outside all loops."""
+    numbers: list[int | None] = [None] * len(below)
+    lowest = [0] * len(below)
+    loops: list[int | None] = [None] * len(below)
+    stack: list[int] = []
+    on_stack: set[int] = set()
+    num_visited = 0
+    for root in range(len(below)):
+        pending = [] if numbers[root] is not None else [(root, iter(below[root]))]
         while pending:
-            index, is_left = pending.pop()
-            if is_left:
-                on_path.discard(index)
-                done.add(index)
-                order.append(index)
-            elif index in on_path:
-                raise UnsupportedDesign("there is a combinational loop")
-            elif index not in done:
-                on_path.add(index)
-                pending.append((index, True))
-                pending.extend((lower, False) for lower in below[index] if lower not in done)
-    return tuple(cells[index] for index in order)
+            node, lower = pending[-1]
+            if numbers[node] is None:
+                numbers[node] = lowest[node] = num_visited
+                num_visited += 1
+                stack.append(node)
+                on_stack.add(node)
+            for follower in lower:
+                if numbers[follower] is None:
+                    pending.append((follower, iter(below[follower])))
+                    break
+                if follower in on_stack:
+                    lowest[node] = min(lowest[node], numbers[follower])
+            else:
+                pending.pop()
+                if pending:
+                    lowest[pending[-1][0]] = min(lowest[pending[-1][0]], lowest[node])
+                if lowest[node] == numbers[node]:
+                    members = []
+                    while not members or members[-1] != node:
+                        members.append(stack.pop())
+                    on_stack.difference_update(members)
+                    if len(members) > 1 or node in below[node]:
+                        for member in members:
+                            loops[member] = node
+    return loops
+
+
+def _in_order(cells: list[Cell], drivers: dict[NetBit, int]) -> tuple[Cell, ...] | None:
+    """The cells, each behind those that its output follows at once; None where that is a loop."""
+    try:
+        order = graphlib.TopologicalSorter(dict(enumerate(_below(cells, drivers)))).static_order()
+        return tuple(cells[index] for index in order)
+    except graphlib.CycleError:
+        return None

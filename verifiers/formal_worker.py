@@ -1,0 +1,167 @@
+"""The proving process: `python -m verifiers.formal_worker` reads jobs from a socket on its standard input.
+
+A job and its answer are one line of JSON each. Yosys is native code over hostile text and ends its process on any
+error, so each job runs in a fork of this one, which has it loaded: with limits of its own, a folder of its own, killed
+with all that it started at the deadline. The fork does not have the socket. Never imports torch.
+"""
+
+import contextlib
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from toolchain.yosys import SourceModule, find_pyosys, load_yosys, read_netlists
+from verifiers.formal_aig import Aig, AigTooLarge
+from verifiers.formal_clocks import find_clocking
+from verifiers.formal_job import FORMAL_ANSWER, FORMAL_JOB, FormalAnswer, FormalJob, FormalOutcome
+from verifiers.formal_model import MachineBuilder
+from verifiers.formal_netlist import Netlist, UnsupportedDesign
+from verifiers.formal_rows import RowWriter
+from verifiers.formal_solve import solve
+from verifiers.formal_subset import simulation_doubt
+from verifiers.static_check import static_check
+
+MEMORY_BYTES = 2 << 30
+FILE_BYTES = 64 << 20
+MAX_GATES = 400_000
+_LOG = "log"
+_CHUNK_BYTES = 1 << 16
+
+
+def prove(job: FormalJob, deadline: float) -> FormalAnswer:
+    """Answer a job in the working folder, which Yosys may end this process in."""
+    finding = static_check(job.candidate, job.candidate_top, job.ports)
+    if finding is not None:
+        return _unknown("static check", f"the candidate fails before simulation: {finding.diagnostics[0].message}")
+    for who, text, top in (("golden", job.golden, job.golden_top), ("candidate", job.candidate, job.candidate_top)):
+        doubt = simulation_doubt(text, top, job.protocol)
+        if doubt is not None:
+            return _unknown("source", f"of the {who}: {doubt}")
+    try:
+        return _compare(job, deadline)
+    except (UnsupportedDesign, AigTooLarge) as error:
+        return _unknown("netlist", str(error))
+
+
+def _compare(job: FormalJob, deadline: float) -> FormalAnswer:
+    Path("golden.sv").write_text(job.golden, encoding="utf-8")
+    Path("candidate.sv").write_text(job.candidate, encoding="utf-8")
+    modules = read_netlists(
+        (
+            SourceModule(file="golden.sv", top=job.golden_top, name="golden"),
+            SourceModule(file="candidate.sv", top=job.candidate_top, name="candidate"),
+        ),
+        output="netlists.json",
+    )
+    netlists = (Netlist(modules["golden"], is_golden=True), Netlist(modules["candidate"], is_golden=False))
+    clocking = find_clocking(netlists, job.ports, job.protocol, Aig(max_nodes=MAX_GATES))
+    machine = MachineBuilder(netlists, clocking, job.ports, job.protocol, Aig(max_nodes=MAX_GATES)).build()
+    usual = {
+        machine.step.inputs[reset.name][0]: int(not reset.is_active_high) for reset in job.protocol.resets
+    }
+    answer = solve(machine, abc=find_pyosys().abc, folder=Path.cwd(), deadline=deadline, control=usual)
+    if not answer.is_decided:
+        return _unknown(answer.method, answer.reason)
+    if answer.trace is None:
+        return FormalAnswer(outcome=FormalOutcome.EQUIVALENT, method=answer.method)
+    writer = RowWriter(job.ports, job.protocol)
+    first_scored_row = writer.write(machine, answer.trace, has_levels=clocking.has_levels)
+    return FormalAnswer(
+        outcome=FormalOutcome.DIFFERENT,
+        method=answer.method,
+        rows=tuple(writer.rows),
+        first_scored_row=first_scored_row,
+    )
+
+
+def _unknown(method: str, reason: str) -> FormalAnswer:
+    return FormalAnswer(outcome=FormalOutcome.UNKNOWN, method=method, reason=reason)
+
+
+def main() -> None:
+    """Serve jobs until the other end closes the socket."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    load_yosys()
+    with socket.socket(fileno=sys.stdin.fileno()) as connection, connection.makefile("rwb") as lines:
+        for line in lines:
+            answer = _run_forked(FORMAL_JOB.validate_json(line), connection)
+            lines.write(FORMAL_ANSWER.dump_json(answer) + b"\n")
+            lines.flush()
+
+
+def _run_forked(job: FormalJob, connection: socket.socket) -> FormalAnswer:
+    deadline = time.monotonic() + job.wall_s
+    folder = Path(tempfile.mkdtemp(prefix="proof-", dir="."))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _serve_in_child(job, deadline, folder, writing, connection)
+    os.close(writing)
+    with contextlib.suppress(PermissionError, ProcessLookupError):  # it has done so itself, or is gone
+        os.setpgid(child, child)
+    try:
+        with open(reading, "rb", buffering=0) as pipe:
+            text, is_late = _read_until(pipe.fileno(), deadline)
+        os.killpg(child, signal.SIGKILL)  # not yet waited for: the number is still the child's
+        _, status = os.waitpid(child, 0)
+        if is_late:
+            return _unknown("deadline", f"no proof within {job.wall_s:g} s")
+        if not text:
+            return _unknown("front end", _end_of_log(folder / _LOG, os.waitstatus_to_exitcode(status)))
+        return FORMAL_ANSWER.validate_json(text)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve_in_child(job: FormalJob, deadline: float, folder: Path, writing: int, connection: socket.socket) -> None:
+    """Prove, write the answer, end. Whatever goes wrong ends this process without an answer."""
+    try:
+        os.setpgid(0, 0)
+        connection.close()
+        os.chdir(folder)
+        log = os.open(_LOG, os.O_WRONLY | os.O_CREAT)
+        for number in (0, 1, 2):
+            os.dup2(log, number)
+        seconds = int(job.wall_s) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+        answer = FORMAL_ANSWER.dump_json(prove(job, deadline))
+        view = memoryview(answer)
+        while view:
+            view = view[os.write(writing, view) :]
+    except BaseException as error:  # the boundary of the fork: nothing of it may run on in the caller's code
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(0)
+
+
+def _read_until(pipe: int, deadline: float) -> tuple[bytes, bool]:
+    """What comes down the pipe until it closes, and whether the deadline came first."""
+    text = bytearray()
+    while True:
+        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return b"", True
+        chunk = os.read(pipe, _CHUNK_BYTES)
+        if not chunk:
+            return bytes(text), False
+        text += chunk
+
+
+def _end_of_log(path: Path, exit_code: int) -> str:
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    errors = [line.strip() for line in lines if "error" in line.lower()]
+    said = (errors or lines or ["nothing was said"])[0 if errors else -1]
+    return f"the front end gave up (exit code {exit_code}): {said[:300]}"
+
+
+if __name__ == "__main__":
+    main()
