@@ -1,6 +1,6 @@
 """Builds and runs an image with whatever this machine has: docker, podman, or buildah without a daemon and a registry.
 
-buildah's base is made by debootstrap from Debian's packages, since it may have no registry to ask. Standard library only.
+buildah's base is made by debootstrap from the machine's Debian mirror, since it may have no image registry to ask.
 """
 
 import os
@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.fetch_icarus import debian_mirror
+
 IMAGE = "localhost/earl-verifier"
 _SUITE = "trixie"
 _BOOTSTRAPPED = f"localhost/earl-{_SUITE}"
-_MIRROR = "http://deb.debian.org/debian"
 # A container in which candidates have the full rung: bubblewrap needs user namespaces and an uncovered /proc.
 _NESTING = {
     "docker": ("--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"),
@@ -59,7 +60,7 @@ class Engine:
         if _BOOTSTRAPPED in self.call("images", "--format", "{{.Name}}").splitlines():
             return _BOOTSTRAPPED
         with tempfile.TemporaryDirectory(prefix="earl-base-") as folder:
-            argv = ["debootstrap", "--variant=minbase", _SUITE, folder, _MIRROR]
+            argv = ["debootstrap", "--variant=minbase", _SUITE, folder, debian_mirror()]
             subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
             container = self.call("from", "scratch")
             self.call("add", "--quiet", container, folder, "/")
