@@ -18,6 +18,7 @@ from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 _LITERAL = re.compile(r"(?:\d*'s?(?P<base>[bodh]))?(?P<digits>[0-9a-f]+)")
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 _COUNTS = range(64, 2049)  # below, any run is long enough; above, a literal is rather a code or a mask
+_COUNTER_BITS = 8  # the widest counter that is waited for: each further bit doubles the run
 _NUM_TRACES = 128
 _NUM_HARNESSES = 1024
 
@@ -117,7 +118,8 @@ def _harness(oracle: ReferenceOracle, ports: tuple[Port, ...] | None) -> Harness
     protocol = oracle.protocol
     if protocol is None:
         protocol = infer_protocol(oracle.golden, oracle.golden_top)
-        protocol = replace(protocol, min_cycles=max(protocol.min_cycles, _cycles_to_reach(literals)))
+        if protocol.clocks:
+            protocol = replace(protocol, min_cycles=max(_cycles_to_reach(literals), _cycles_to_wrap(ports)))
     return Harness(ports=ports, protocol=protocol, literals=literals)
 
 
@@ -125,6 +127,12 @@ def _cycles_to_reach(literals: tuple[int, ...]) -> int:
     """How long a run must be for a counter to pass the largest of the literals that look like a count; 0 for none."""
     counts = [value for value in literals if value in _COUNTS]
     return max(counts, default=0) * 5 // 4
+
+
+def _cycles_to_wrap(ports: tuple[Port, ...]) -> int:
+    """How long a run must be for a counter on an output to wrap with an enable that is high half of the time."""
+    widths = [port.width for port in ports if port.direction == "output" and port.width <= _COUNTER_BITS]
+    return 5 * 2 ** max(widths, default=0) // 2
 
 
 def number_literals(source: str) -> tuple[int, ...]:
