@@ -65,6 +65,23 @@ class VerilogEvalV2:
         for sources in self.sources.values():
             yield self._problem(sources)
 
+    def prepare(self, problem_id: str, completion: str) -> str:
+        """The completion as our judge is to read it: whole, and with the given header where it only goes on from it."""
+        answer = whole_answer(completion)
+        if self.sources[problem_id].interface and extract(answer, TOP_MODULE) is None:
+            return f"[BEGIN]{self._extract_as_upstream(problem_id, completion)}[DONE]"
+        return answer
+
+    def compatible_job(self, problem_id: str, completion: str) -> CompatibleJob:
+        """How upstream would run the completion."""
+        sources = self.sources[problem_id]
+        candidate = self._extract_as_upstream(problem_id, completion)
+        return CompatibleJob(candidate=candidate, testbench=sources.testbench, golden=sources.golden)
+
+    def _extract_as_upstream(self, problem_id: str, completion: str) -> str:
+        interface = self.sources[problem_id].interface
+        return extract_code_complete(completion, interface) if interface else extract_spec_to_rtl(completion)
+
     def _problem(self, sources: Sources) -> Problem:
         hint = find_hint(self.name, sources.problem_id, sources.content)
         oracle = TestbenchOracle(
@@ -96,28 +113,12 @@ def load_code_complete(root: Path) -> ScoredBenchmark:
 
 
 def _scored(benchmark: VerilogEvalV2) -> ScoredBenchmark:
-    def extract_as_upstream(problem_id: str, completion: str) -> str:
-        interface = benchmark.sources[problem_id].interface
-        return extract_code_complete(completion, interface) if interface else extract_spec_to_rtl(completion)
-
-    def prepare(problem_id: str, completion: str) -> str:
-        answer = whole_answer(completion)
-        if benchmark.sources[problem_id].interface and extract(answer, TOP_MODULE) is None:
-            # The answer only goes on from the header that the prompt gave.
-            return f"[BEGIN]{extract_as_upstream(problem_id, completion)}[DONE]"
-        return answer
-
-    def compatible(problem_id: str, completion: str) -> CompatibleJob:
-        sources = benchmark.sources[problem_id]
-        candidate = extract_as_upstream(problem_id, completion)
-        return CompatibleJob(candidate=candidate, testbench=sources.testbench, golden=sources.golden)
-
     found = {name: find_erratum(benchmark.name, name, sources.content) for name, sources in benchmark.sources.items()}
     return ScoredBenchmark(
         name=benchmark.name,
         problems={problem.problem_id: problem for problem in benchmark.problems()},
-        prepare=prepare,
-        compatible=compatible,
+        prepare=benchmark.prepare,
+        compatible=benchmark.compatible_job,
         errata={name: erratum for name, erratum in found.items() if erratum is not None},
     )
 

@@ -1,0 +1,12 @@
+// problem: Prob902_adder; expected: mismatch; upstream: R; trick: defines a golden of its own
+module TopModule (
+  input [3:0] a,
+  input [3:0] b,
+  output [4:0] sum
+);
+  assign sum = 0;
+
+endmodule
+module RefModule (input [3:0] a, input [3:0] b, output [4:0] sum);
+  assign sum = 0;
+endmodule
