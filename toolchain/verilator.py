@@ -78,10 +78,15 @@ def precompile_argv(gxx: str, root: Path, *, header: str, output: str) -> tuple[
     return (gxx, *_flags(root), "-x", "c++-header", header, "-o", output)
 
 
-def compile_argv(gxx: str, root: Path, *, source: str, output: str, header: str | None = None) -> tuple[str, ...]:
-    """The argv that compiles one C++ file, after a precompiled header (named without `.gch`) where given."""
+def compile_argv(
+    gxx: str, root: Path, *, source: str, output: str, header: str | None = None, folders: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The argv that compiles one C++ file, after a precompiled header (named without `.gch`) where given.
+
+    `folders` are searched for headers.
+    """
     start = () if header is None else ("-include", header)
-    return (gxx, *_flags(root), *start, "-I.", "-c", source, "-o", output)
+    return (gxx, *_flags(root), *start, *(f"-I{folder}" for folder in folders), "-c", source, "-o", output)
 
 
 def link_argv(gxx: str, *, objects: Sequence[str], output: str, options: Sequence[str] = ()) -> tuple[str, ...]:

@@ -1,0 +1,103 @@
+"""Writes what surrounds a design in Verilator: a wrapper module, and a C++ program that plays rows on it.
+
+The program's lines are those of `verifiers.testbench`'s player, so that `verifiers.trace` reads both. Values have two
+states: what is x or z in Icarus is some 0 or 1 here.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from verifiers.testbench import ROW_TIME
+from verifiers.types import Port
+
+ROWS_MAIN = "rows_main.cpp"
+
+_MAIN = """// Plays rows: argv[1] is the row file, argv[2] begins each line that is printed.
+#include "Vtop.h"
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+template <class T> void put(T& port, const char* bits, int width) {
+    T value = 0;
+    for (int i = 0; i < width; ++i) value = (value << 1) | T(bits[i] == '1');
+    port = value;
+}
+template <std::size_t N> void put(VlWide<N>& port, const char* bits, int width) {
+    for (std::size_t word = 0; word < N; ++word) port[word] = 0;
+    for (int i = 0; i < width; ++i)
+        if (bits[i] == '1') port[(width - 1 - i) / 32] |= 1u << ((width - 1 - i) % 32);
+}
+template <class T> void print(const T& port, int width) {
+    for (int i = width - 1; i >= 0; --i) std::putchar(port >> i & 1 ? '1' : '0');
+}
+template <std::size_t N> void print(const VlWide<N>& port, int width) {
+    for (int i = width - 1; i >= 0; --i) std::putchar(port[i / 32] >> (i % 32) & 1 ? '1' : '0');
+}
+
+int main(int argc, char** argv) {
+    VerilatedContext context;
+    context.commandArgs(argc, argv);
+    Vtop top{&context};
+    std::uint64_t row_time = @row_time@;
+    for (int power = context.timeprecision(); power < -9; ++power) row_time *= 10;
+    const auto run_until = [&](std::uint64_t end) {
+        top.eval();
+        while (top.eventsPending() && top.nextTimeSlot() < end) {
+            context.time(top.nextTimeSlot());
+            top.eval();
+        }
+        context.time(end);
+    };
+@clear@
+    run_until(row_time);
+    std::ifstream rows(argv[1]);
+    std::string row;
+    long index = 0;
+    for (; std::getline(rows, row); ++index) {
+        if (row.size() != @width@) return 3;
+@apply@
+        run_until((index + 2) * row_time);
+        std::printf("%s %ld", argv[2], index);
+@print@
+        std::putchar('\\n');
+    }
+    std::printf("%s end %ld\\n", argv[2], index);
+    top.final();
+    return 0;
+}
+"""
+
+
+def wrapper_module(text: str, top: str, ports: Sequence[Port]) -> tuple[str, str]:
+    """The name and text of a module around `top` whose ports have names of ours, good for C++.
+
+    The name is drawn from the design's text, so that no module in there can have it.
+    """
+    name = f"rows_{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"
+    header = ", ".join(f"{port.direction} [{port.width - 1}:0] p{index}" for index, port in enumerate(ports))
+    pins = ", ".join(f".{port.name}(p{index})" for index, port in enumerate(ports))
+    return name, f"module {name}({header});\n  {top} dut({pins});\nendmodule\n"
+
+
+def rows_program(ports: Sequence[Port]) -> str:
+    """The C++ program for a wrapper of these ports. All inputs are 0 before the first row."""
+    inputs = [(index, port.width) for index, port in enumerate(ports) if port.direction == "input"]
+    outputs = [(index, port.width) for index, port in enumerate(ports) if port.direction == "output"]
+    apply, offset = [], 0
+    for index, width in inputs:
+        apply.append(f"        put(top.p{index}, row.data() + {offset}, {width});")
+        offset += width
+    clear = [f'    put(top.p{index}, "", 0);' for index, _ in inputs]
+    show = [f"        std::putchar(' ');\n        print(top.p{index}, {width});" for index, width in outputs]
+    parts = {
+        "row_time": str(ROW_TIME),
+        "width": str(max(offset, 1)),  # a design without inputs has rows of one digit
+        "clear": "\n".join(clear),
+        "apply": "\n".join(apply),
+        "print": "\n".join(show),
+    }
+    text = _MAIN
+    for name, part in parts.items():
+        text = text.replace(f"@{name}@", part)
+    return text
