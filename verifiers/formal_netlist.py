@@ -103,8 +103,8 @@ class Netlist:
         cells = [_to_cell(name, cell) for name, cell in module["cells"].items() if cell["type"] not in _NO_VALUE]
         drivers = self._drivers(cells)
         self.open_nets = self._open_nets(cells, drivers)
-        if is_golden and (self.open_nets or _has_z(cells, self.outputs)):
-            raise UnsupportedDesign("the golden has a net that nothing drives, or a z")
+        if is_golden and (self.open_nets or _floats(cells, self.outputs)):
+            raise UnsupportedDesign("the golden has a net that nothing drives")
         self.cells = _in_order(cells, drivers) or _in_order(_without_kept_values(cells, drivers), drivers)
         if self.cells is None:
             raise UnsupportedDesign("there is a combinational loop")
@@ -231,10 +231,10 @@ def _to_cell(name: str, cell: dict) -> Cell:
     return found
 
 
-def _has_z(cells: list[Cell], outputs: dict[str, tuple[NetBit, ...]]) -> bool:
-    return any("z" in bits for cell in cells for bits in cell.ports.values()) or any(
-        "z" in bits for bits in outputs.values()
-    )
+def _floats(cells: list[Cell], outputs: dict[str, tuple[NetBit, ...]]) -> bool:
+    """Whether a z is used anywhere, or an output is nothing but x."""
+    has_z = any("z" in bits for cell in cells for bits in cell.ports.values())
+    return has_z or any(bit in ("x", "z") for bits in outputs.values() for bit in bits)
 
 
 def _below(cells: Sequence[Cell], drivers: dict[NetBit, int]) -> list[set[int]]:

@@ -66,7 +66,7 @@ def _compare(job: FormalJob, deadline: float) -> FormalAnswer:
     usual = {
         machine.step.inputs[reset.name][0]: int(not reset.is_active_high) for reset in job.protocol.resets
     }
-    answer = solve(machine, abc=find_pyosys().abc, folder=Path.cwd(), deadline=deadline, control=usual)
+    answer = solve(machine, abc=find_pyosys().abc, folder=Path.cwd(), deadline=deadline, usual=usual)
     if not answer.is_decided:
         return _unknown(answer.method, answer.reason)
     if answer.trace is None:
@@ -158,7 +158,7 @@ def _read_until(pipe: int, deadline: float) -> tuple[bytes, bool]:
 
 def _end_of_log(path: Path, exit_code: int) -> str:
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    errors = [line.strip() for line in lines if "error" in line.lower()]
+    errors = [line.strip() for line in lines if "error:" in line.lower()]
     said = (errors or lines or ["nothing was said"])[0 if errors else -1]
     return f"the front end gave up (exit code {exit_code}): {said[:300]}"
 
