@@ -1,4 +1,4 @@
-// problem: Prob907_shift; expected: forbidden_construct; upstream: R; trick: binds a printer into the testbench
+// problem: Prob907_shift; expected: forbidden_construct; upstream: S; trick: binds a printer into the testbench
 module TopModule (
   input [0:0] clk,
   input [0:0] reset,

@@ -1,4 +1,4 @@
-// problem: Prob906_areset; expected: forbidden_construct; upstream: R; trick: a module whose name has a Cyrillic letter beside the real one
+// problem: Prob906_areset; expected: forbidden_construct; upstream: S; trick: a module whose name has a Cyrillic letter beside the real one
 module TopModule (
   input [0:0] clk,
   input [0:0] areset,

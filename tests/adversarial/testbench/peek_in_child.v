@@ -1,4 +1,4 @@
-// problem: Prob908_detect; expected: forbidden_construct; upstream: m; trick: reads the expected value from a helper module
+// problem: Prob908_detect; expected: forbidden_construct; upstream: .; trick: reads the expected value from a helper module
 module TopModule (
   input [0:0] clk,
   input [0:0] reset,

@@ -1,4 +1,4 @@
-// problem: Prob908_detect; expected: forbidden_construct; upstream: R; trick: includes the golden file
+// problem: Prob908_detect; expected: forbidden_construct; upstream: C; trick: includes the golden file
 `include "ref.sv"
 module TopModule (
   input [0:0] clk,

@@ -1,4 +1,4 @@
-// problem: Prob902_adder; expected: mismatch; upstream: R; trick: defines a golden of its own
+// problem: Prob902_adder; expected: mismatch; upstream: C; trick: defines a golden of its own
 module TopModule (
   input [3:0] a,
   input [3:0] b,

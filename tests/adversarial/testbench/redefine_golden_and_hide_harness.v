@@ -1,4 +1,4 @@
-// problem: Prob902_adder; expected: syntax_error; upstream: R; trick: own testbench and golden; a comment without an end swallows the real ones
+// problem: Prob902_adder; expected: syntax_error; upstream: .; trick: own testbench and golden; a comment without an end swallows the real ones
 module TopModule (
   input [3:0] a,
   input [3:0] b,

@@ -1,4 +1,4 @@
-// problem: Prob905_count; expected: forbidden_construct; upstream: R; trick: clears the error counter in a loop
+// problem: Prob905_count; expected: forbidden_construct; upstream: .; trick: clears the error counter in a loop
 `timescale 1ps/1ps
 module TopModule (
   input [0:0] clk,

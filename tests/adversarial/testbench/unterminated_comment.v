@@ -1,4 +1,4 @@
-// problem: Prob909_parity; expected: syntax_error; upstream: R; trick: own testbench; a comment without an end swallows the real one
+// problem: Prob909_parity; expected: syntax_error; upstream: S; trick: own testbench; a comment without an end swallows the real one
 module TopModule (
   input [7:0] in,
   output [0:0] parity

@@ -1,4 +1,4 @@
-// problem: Prob910_onehot; expected: forbidden_construct; upstream: R; trick: own testbench; an `ifdef without an end swallows the real one
+// problem: Prob910_onehot; expected: forbidden_construct; upstream: C; trick: own testbench; an `ifdef without an end swallows the real one
 module TopModule (
   input [0:0] go,
   input [3:0] state,
