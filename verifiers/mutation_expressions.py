@@ -91,6 +91,7 @@ _COMPARISONS = {
 _COMPOUND = syntax.BinaryExpressionSyntax | syntax.ConditionalExpressionSyntax
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 _FORMATS = {"b": "b", "o": "o", "d": "d", "h": "x"}
+_LITERAL = re.compile(r"(?P<head>(?P<size>\d*)'s?(?P<base>[bodh]))?(?P<digits>[0-9a-fxz?]+)")
 _KNOWN_DIGIT = re.compile(r"[01]")
 
 
@@ -146,25 +147,23 @@ def _changed_constants(site: Site) -> Iterator[Edit]:
 
 
 def _neighbours(literal: str) -> tuple[str, ...]:
-    """Number literals next to this one, of the same width and base."""
-    if literal in ("'0", "'1"):
-        return ("'1" if literal == "'0" else "'0",)
-    size, quote, rest = literal.replace("_", "").replace(" ", "").lower().partition("'")
-    if not quote:
-        value = int(size)
-        return tuple(str(new) for new in (value + 1, value - 1) if new >= 0)
-    sign, base, digits = ("s", rest[1], rest[2:]) if rest.startswith("s") else ("", rest[0], rest[1:])
+    """Number literals next to this one, of the same width and base; none for one that is all open digits."""
+    match = _LITERAL.fullmatch(literal.replace("_", "").replace(" ", "").lower())
+    if match is None:
+        return ("'1" if literal == "'0" else "'0",) if literal in ("'0", "'1") else ()
+    head, base, digits = match["head"] or "", match["base"] or "d", match["digits"]
     if any(digit in "xz?" for digit in digits):
         known = _KNOWN_DIGIT.search(digits)
         if base != "b" or known is None:
             return ()
-        flipped = digits[: known.start()] + str(1 - int(known[0])) + digits[known.end() :]
-        return (f"{size}'{sign}b{flipped}",)
-    modulus = 1 << int(size or 32)
+        return (f"{head}{digits[: known.start()]}{1 - int(known[0])}{digits[known.end() :]}",)
     value = int(digits, _BASES[base])
+    if not head:
+        return tuple(str(new) for new in (value + 1, value - 1) if new >= 0)
+    modulus = 1 << int(match["size"] or 32)
     values = dict.fromkeys(((value + 1) % modulus, (value - 1) % modulus))
     padding = f"0{len(digits)}" if base != "d" else ""
-    return tuple(f"{size}'{sign}{base}{new:{padding}{_FORMATS[base]}}" for new in values if new != value)
+    return tuple(f"{head}{new:{padding}{_FORMATS[base]}}" for new in values if new != value)
 
 
 def _shifted_selects(site: Site) -> Iterator[Edit]:

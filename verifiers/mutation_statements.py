@@ -4,6 +4,7 @@ Nothing here asks whether the edited text still compiles or behaves otherwise: `
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 
 from pyslang import parsing, syntax
@@ -13,6 +14,7 @@ from verifiers.mutation_site import Edit, Site, ancestors, parts, span_of
 _K = syntax.SyntaxKind
 _PLAIN_STATEMENT = syntax.BlockStatementSyntax | syntax.ExpressionStatementSyntax
 _NAME = syntax.IdentifierNameSyntax | syntax.IdentifierSelectNameSyntax
+_OPEN_VALUE = re.compile(r"=\s*\d*'(s?[bodh])?x+\s*;$", re.IGNORECASE)
 _OPPOSITE = {"posedge": "negedge", "negedge": "posedge"}
 _OTHER_ASSIGNMENT = {_K.AssignmentExpression: "<=", _K.NonblockingAssignmentExpression: "="}
 
@@ -50,7 +52,8 @@ def _swapped_branches(site: Site) -> Iterator[Edit]:
 def _dropped_statements(site: Site) -> Iterator[Edit]:
     node = site.node
     if isinstance(node, syntax.ExpressionStatementSyntax):
-        yield site.edit("dropped", (node, ";"))
+        if not _OPEN_VALUE.search(site.of(node)):  # without it something definite stands there: no mistake
+            yield site.edit("dropped", (node, ";"))
     elif isinstance(node, syntax.ElseClauseSyntax | syntax.StandardCaseItemSyntax):
         yield site.edit("dropped", (node, ""))
 
@@ -86,17 +89,32 @@ def _reset_polarities(site: Site) -> Iterator[Edit]:
 
 
 def _wrong_assignment_kinds(site: Site) -> Iterator[Edit]:
-    """Blocking for non-blocking and back, in clocked blocks, where the target is read later in the same pass."""
+    """Blocking for non-blocking and back, in clocked blocks, where the target is read later in the same pass.
+
+    All assignments to that target in the block change: compilers refuse a mixture.
+    """
     node = site.node
     if node.kind not in _OTHER_ASSIGNMENT or not isinstance(node.parent, syntax.ExpressionStatementSyntax):
         return
-    targets = {name.identifier.valueText for name in parts(node.left, _NAME)}
-    is_clocked = any(
-        isinstance(above, syntax.TimingControlStatementSyntax) and _has_edges(above.timingControl)
+    clocked = [
+        above
         for above in ancestors(node)
-    )
-    if is_clocked and targets & _names_read_after(node):
-        yield site.edit("assignment kind", (node.operatorToken, _OTHER_ASSIGNMENT[node.kind]))
+        if isinstance(above, syntax.TimingControlStatementSyntax) and _has_edges(above.timingControl)
+    ]
+    target = _target(node)
+    if clocked and target in _names_read_after(node):
+        same = [
+            (part.operatorToken, _OTHER_ASSIGNMENT[node.kind])
+            for part in parts(clocked[-1], syntax.BinaryExpressionSyntax)
+            if part.kind is node.kind and _target(part) == target
+        ]
+        yield site.edit("assignment kind", *same)
+
+
+def _target(assignment: syntax.BinaryExpressionSyntax) -> str:
+    """The name that is assigned; the first of several."""
+    names = parts(assignment.left, _NAME)
+    return names[0].identifier.valueText if names else ""
 
 
 def _names_read_after(node: syntax.SyntaxNode) -> set[str]:

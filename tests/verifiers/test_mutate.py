@@ -107,6 +107,11 @@ def test_statements_else_branches_and_case_items_are_dropped():
     }
 
 
+def test_a_value_that_a_design_leaves_open_is_not_dropped():
+    body = "reg [3:0] r; assign y = r;\nalways @* case (a) 0: r = 1; 1: r = 4'bx; default: r = 'X; endcase"
+    assert changes(body, "dropped") == {("r = 1;", ";"), ("0: r = 1;", "(nothing)"), ("1: r = 4'bx;", "(nothing)")}
+
+
 def test_edges_and_the_polarity_of_an_asynchronous_reset_are_wrong_in_turn():
     body = "always @(posedge clk or negedge rst) if (!rst) q <= 0; else q <= q + 1;"
     events = "posedge clk or negedge rst"
@@ -123,6 +128,8 @@ def test_the_kind_of_an_assignment_changes_only_where_its_target_is_read_later()
     read_later = "reg [3:0] t;\nalways @(posedge clk) begin t <= t + 1; q <= t; end"
     assert changes(read_later, "assignment kind", (CLOCK, Q)) == {("<=", "=")}
     assert changes("always @(posedge clk) q <= q + 1;", "assignment kind", (CLOCK, Q)) == set()
+    body = "reg [3:0] t;\nalways @(posedge clk) begin if (q[0]) t <= 1; else t <= q; q <= t; end"
+    assert changes(body, "assignment kind", (CLOCK, Q)) == {("<= .. <=", "= .. =")}  # both, or it does not compile
 
 
 def test_a_signal_is_taken_for_another_of_its_width_but_never_for_a_clock():
