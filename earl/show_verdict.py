@@ -11,6 +11,7 @@ from rich.text import Text
 from earl.printable import printable
 from toolchain.diagnostics import Diagnostic
 from verifiers.judgement import Judgement
+from verifiers.second_opinion import Opinion, Stance
 from verifiers.types import FirstMismatch, Outcome, OutputScore, Problem, Verdict
 
 MEANINGS = {
@@ -47,6 +48,19 @@ def render_judgement(problem: Problem, judgement: Judgement, seeds: tuple[int, .
         parts += [Text(), *_suspects(judgement.candidate.text, verdict.suspect_lines)]
     parts += [Text(), _footer(verdict)]
     return Group(*parts)
+
+
+def render_opinion(judgement: Judgement, opinion: Opinion) -> RenderableType:
+    """A second simulator's opinion, and what its lint remarks."""
+    colour = {Stance.AGREES: "green", Stance.DIFFERS: "red", Stance.NO_OPINION: "yellow"}[opinion.stance]
+    line = Text("\n ")
+    line.append(f"second opinion {opinion.stance.value.replace('_', ' ')}", style=f"bold {colour}")
+    line.append(f"  {printable(opinion.reason)}")
+    if opinion.num_samples:
+        line.append(f"; {opinion.num_samples:,} samples")
+    tools = ", ".join(f"{name} {version}" for name, version in opinion.versions)
+    source = judgement.candidate.text if judgement.candidate else ""
+    return Group(line, *_findings(source, opinion.lint), Text(tools, style="dim"))
 
 
 def _headline(problem: Problem, verdict: Verdict, num_seeds: int) -> Text:

@@ -59,7 +59,7 @@ class VerilatorSimulator:
 
     def __init__(self, *, isolation: str = "auto", cache: BuildCache, scratch: Path | None = None) -> None:
         self._verilator, self._gxx = find_tool("verilator"), find_tool("g++")
-        self.root = root_of(self._verilator)
+        self.verilator, self.root = str(self._verilator.path), root_of(self._verilator)
         self.versions = {tool.name: tool.version for tool in (self._verilator, self._gxx)}
         self._cache, self._scratch = cache, scratch
         runtime = self._runtime(isolation)

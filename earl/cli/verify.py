@@ -10,6 +10,8 @@ from earl.cli.common import json_option, print_json
 from toolchain.errors import UsageError
 
 if TYPE_CHECKING:
+    from verifiers.judgement import Judgement
+    from verifiers.second_opinion import Opinion
     from verifiers.types import Problem, Verdict
 
 _FILE = click.Path(path_type=Path)
@@ -20,16 +22,26 @@ _FILE = click.Path(path_type=Path)
 @click.option("--candidate", "candidate_path", type=_FILE, required=True, help="Verilog, or a completion around it.")
 @click.option("--index", type=click.IntRange(min=0), help="Which problem of a file with several, from 0.")
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Stimulus seed; may be repeated.")
+@click.option("--second-opinion", type=click.Choice(["verilator"]), help="Ask this simulator too about a pass.")
 @json_option
-def command(problem_path: Path, candidate_path: Path, index: int | None, seeds: tuple[int, ...], is_json: bool) -> None:
+def command(
+    problem_path: Path,
+    candidate_path: Path,
+    index: int | None,
+    seeds: tuple[int, ...],
+    second_opinion: str | None,
+    is_json: bool,
+) -> None:
     """Judge a candidate and show why it passes or fails. A pass needs every seed (default: the evaluation's two).
 
-    Exit codes: 0 passed, 1 the candidate fails, 2 usage, 3 a tool failed.
+    Exit codes: 0 passed, 1 the candidate fails (or the second opinion differs), 2 usage, 3 a tool failed.
     """
+    from dataclasses import asdict
+
     from rich.console import Console
 
     from earl.problem_files import read_text
-    from earl.show_verdict import render_judgement
+    from earl.show_verdict import render_judgement, render_opinion
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
 
@@ -39,11 +51,24 @@ def command(problem_path: Path, candidate_path: Path, index: int | None, seeds: 
     with Farm(num_workers=1) as farm:
         [judgement] = farm.judge_all([(problem, text, seeds)])
     verdict = judgement.verdict
+    opinion = ask_second(problem, judgement, seeds) if second_opinion and verdict.passed else None
     if is_json:
-        print_json(verdict_document(verdict))
+        print_json(verdict_document(verdict) | ({"second_opinion": asdict(opinion)} if opinion else {}))
     else:
-        Console(highlight=False).print(render_judgement(problem, judgement, seeds))
-    sys.exit(0 if verdict.passed else 1 if verdict.is_scored else 3)
+        console = Console(highlight=False)
+        console.print(render_judgement(problem, judgement, seeds))
+        if opinion:
+            console.print(render_opinion(judgement, opinion))
+    is_fine = verdict.passed and not (opinion and opinion.stance == "differs")
+    sys.exit(0 if is_fine else 1 if verdict.is_scored else 3)
+
+
+def ask_second(problem: "Problem", judgement: "Judgement", seeds: tuple[int, ...]) -> "Opinion":
+    """Verilator's opinion on a judgement that is a pass. Raises InfrastructureError when it cannot be asked."""
+    from verifiers.second_opinion import local_second_opinion
+
+    assert judgement.candidate is not None, "a pass has a candidate"
+    return local_second_opinion(isolation=judgement.verdict.isolation).ask(problem, judgement.candidate.text, seeds)
 
 
 def verdict_document(verdict: "Verdict") -> dict[str, Any]:
