@@ -7,6 +7,7 @@ lost. Nothing is said about what a netlist means.
 import functools
 import importlib.util
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -90,3 +91,35 @@ def read_netlists(sources: Iterable[SourceModule], *, output: str) -> dict[str, 
         libyosys.run_pass(step, design)
     modules = json.loads(Path(output).read_text())["modules"]
     return {name: modules[name] for name in names}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gates:
+    """A design in Yosys' generic gates."""
+
+    cells: dict[str, int]  # by type
+    num_wires: int
+    num_wire_bits: int
+    depth: int  # gates on the longest path between registers and ports
+
+
+def synthesize(file: str, top: str) -> Gates:
+    """Synthesize a file of the working folder into generic gates. Ends the process when Yosys refuses it."""
+    from pyosys import libyosys
+
+    design = libyosys.Design()
+    for step in (
+        f"read_slang {_READ_OPTIONS} --top {top} {file}",
+        f"synth -flatten -top {top}",
+        "tee -q -o stat.json stat -json",
+        "tee -q -o depth.txt ltp -noff",
+    ):
+        libyosys.run_pass(step, design)
+    figures = json.loads(Path("stat.json").read_text())["design"]
+    depth = re.search(r"\(length=(\d+)\)", Path("depth.txt").read_text())
+    return Gates(
+        cells=figures["num_cells_by_type"],
+        num_wires=figures["num_wires"],
+        num_wire_bits=figures["num_wire_bits"],
+        depth=int(depth.group(1)) if depth else 0,
+    )

@@ -12,8 +12,8 @@ from types import TracebackType
 
 from toolchain.sandbox import choose_rung
 from toolchain.yosys import find_pyosys
-from verifiers.formal_job import FormalAnswer, FormalJob, FormalOutcome
-from verifiers.formal_process import ProverProcess
+from verifiers.formal_job import FORMAL_ANSWER, FormalAnswer, FormalJob, FormalOutcome
+from verifiers.formal_process import PersistentProver
 from verifiers.simulate import Design, Failure, Playback, Simulator, local_executor
 from verifiers.stimulus import Stimulus
 from verifiers.testbench import row_file_text
@@ -45,8 +45,7 @@ class FormalProver:
         self.isolation = choose_rung(isolation)
         self._executor = local_executor(isolation=isolation, scratch=scratch)
         self._simulator = Simulator(executor=self._executor)
-        self._scratch = scratch
-        self._process: ProverProcess | None = None
+        self._process = PersistentProver(isolation=self.isolation, scratch=scratch)
 
     def __enter__(self) -> "FormalProver":
         return self
@@ -58,9 +57,7 @@ class FormalProver:
 
     def close(self) -> None:
         """End the process. Idempotent."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
+        self._process.close()
         self._executor.close()
 
     def prove(
@@ -88,7 +85,7 @@ class FormalProver:
             protocol=protocol,
             wall_s=wall_s,
         )
-        answer = self._ask(job)
+        answer = self._process.ask(job, FORMAL_ANSWER)
         found: FirstMismatch | str = answer.reason
         stimulus = _stimulus(job, answer)
         if answer.outcome is FormalOutcome.DIFFERENT:
@@ -106,12 +103,6 @@ class FormalProver:
         is_equivalent = answer.outcome is FormalOutcome.EQUIVALENT
         outcome = FormalOutcome.EQUIVALENT if is_equivalent else FormalOutcome.UNKNOWN
         return FormalResult(outcome=outcome, reason=found, method=answer.method, duration_s=duration_s)
-
-    def _ask(self, job: FormalJob) -> FormalAnswer:
-        if self._process is None or not self._process.is_usable:
-            self.close()
-            self._process = ProverProcess(isolation=self.isolation, scratch=self._scratch)
-        return self._process.ask(job)
 
     def _replay(self, job: FormalJob, stimulus: Stimulus) -> FirstMismatch | str:
         """Where the simulator sees the difference too, or why it does not: each design in a process of its own."""

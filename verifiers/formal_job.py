@@ -1,7 +1,8 @@
 """What goes to the proving process and comes back, and both as one line of JSON. Imports no prover."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -27,6 +28,7 @@ class FormalJob:
     ports: tuple[Port, ...]
     protocol: Protocol
     wall_s: float
+    kind: Literal["prove"] = "prove"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,5 +42,27 @@ class FormalAnswer:
     first_scored_row: int = 0
 
 
-FORMAL_JOB = TypeAdapter(FormalJob)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthesisJob:
+    """A design to synthesize, and for how long."""
+
+    text: str
+    top: str
+    wall_s: float
+    kind: Literal["synthesize"] = "synthesize"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthesisAnswer:
+    """What a design becomes in generic gates; all zero, with a reason, where it becomes nothing."""
+
+    reason: str = ""
+    cells: dict[str, int] = field(default_factory=dict)  # by type
+    num_wires: int = 0
+    num_wire_bits: int = 0
+    depth: int = 0  # gates on the longest path between registers and ports
+
+
+JOB = TypeAdapter(FormalJob | SynthesisJob)
 FORMAL_ANSWER = TypeAdapter(FormalAnswer)
+SYNTHESIS_ANSWER = TypeAdapter(SynthesisAnswer)

@@ -9,14 +9,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from toolchain.command import Command, Limits
 from toolchain.errors import InfrastructureError
 from toolchain.sandbox import wrap
 from toolchain.yosys import find_pyosys
-from verifiers.formal_job import FORMAL_ANSWER, FORMAL_JOB, FormalAnswer, FormalJob
+from verifiers.formal_job import JOB, FormalJob, SynthesisJob
+
+Answer = TypeVar("Answer")
 
 _LIMITS = Limits(cpu_s=1 << 30, memory_bytes=6 << 30, processes=256)  # of the whole service; a job's are its own
 _START_S = 60.0
@@ -26,6 +29,28 @@ _CHUNK_BYTES = 1 << 16
 _JOBS_PER_PROCESS = 2000  # what native code leaks goes with the process
 _LOG_SHOWN_BYTES = 400
 _ROOT = Path(__file__).resolve().parents[1]  # where the packages are imported from
+
+
+class PersistentProver:
+    """A `ProverProcess` that is started when it is asked, and anew when it was lost or has served long enough."""
+
+    def __init__(self, *, isolation: str, scratch: Path | None = None) -> None:
+        self._isolation = isolation
+        self._scratch = scratch
+        self._process: ProverProcess | None = None
+
+    def ask(self, job: FormalJob | SynthesisJob, answer_type: TypeAdapter[Answer]) -> Answer:
+        """The answer to a job. Raises InfrastructureError when the process is lost."""
+        if self._process is None or not self._process.is_usable:
+            self.close()
+            self._process = ProverProcess(isolation=self._isolation, scratch=self._scratch)
+        return self._process.ask(job, answer_type)
+
+    def close(self) -> None:
+        """End the process. Idempotent."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
 
 
 class ProverProcess:
@@ -56,13 +81,13 @@ class ProverProcess:
         """Whether it lives and has not served its number of jobs."""
         return not self._is_lost and self._num_jobs < _JOBS_PER_PROCESS
 
-    def ask(self, job: FormalJob) -> FormalAnswer:
+    def ask(self, job: FormalJob | SynthesisJob, answer_type: TypeAdapter[Answer]) -> Answer:
         """The answer to a job. Raises InfrastructureError when the process is lost: it is dead then."""
         start_s = _START_S if self._num_jobs == 0 else 0.0
         self._num_jobs += 1
         deadline = time.monotonic() + start_s + job.wall_s + _GRACE_S
         try:
-            return FORMAL_ANSWER.validate_json(self._exchange(FORMAL_JOB.dump_json(job), deadline))
+            return answer_type.validate_json(self._exchange(JOB.dump_json(job), deadline))
         except (OSError, ValidationError) as error:
             said = self._log_end()
             self.kill()

@@ -15,12 +15,22 @@ import socket
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.yosys import SourceModule, find_pyosys, load_yosys, read_netlists
+from toolchain.yosys import SourceModule, find_pyosys, load_yosys, read_netlists, synthesize
 from verifiers.formal_aig import Aig, AigTooLarge
 from verifiers.formal_clocks import find_clocking
-from verifiers.formal_job import FORMAL_ANSWER, FORMAL_JOB, FormalAnswer, FormalJob, FormalOutcome
+from verifiers.formal_job import (
+    FORMAL_ANSWER,
+    JOB,
+    SYNTHESIS_ANSWER,
+    FormalAnswer,
+    FormalJob,
+    FormalOutcome,
+    SynthesisAnswer,
+    SynthesisJob,
+)
 from verifiers.formal_model import MachineBuilder
 from verifiers.formal_netlist import Netlist, UnsupportedDesign
 from verifiers.formal_rows import RowWriter
@@ -85,18 +95,35 @@ def _unknown(method: str, reason: str) -> FormalAnswer:
     return FormalAnswer(outcome=FormalOutcome.UNKNOWN, method=method, reason=reason)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NoAnswer:
+    """A fork that ended without an answer: at which stage, and why."""
+
+    stage: str
+    reason: str
+
+
 def main() -> None:
     """Serve jobs until the other end closes the socket."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     load_yosys()
     with socket.socket(fileno=sys.stdin.fileno()) as connection, connection.makefile("rwb") as lines:
         for line in lines:
-            answer = _run_forked(FORMAL_JOB.validate_json(line), connection)
-            lines.write(FORMAL_ANSWER.dump_json(answer) + b"\n")
+            lines.write(serve(JOB.validate_json(line), connection) + b"\n")
             lines.flush()
 
 
-def _run_forked(job: FormalJob, connection: socket.socket) -> FormalAnswer:
+def serve(job: FormalJob | SynthesisJob, connection: socket.socket) -> bytes:
+    """The answer to a job as JSON. `connection` is what the fork must not have."""
+    given = _run_forked(job, connection)
+    if isinstance(given, bytes):
+        return given
+    if isinstance(job, SynthesisJob):
+        return SYNTHESIS_ANSWER.dump_json(SynthesisAnswer(reason=given.reason))
+    return FORMAL_ANSWER.dump_json(_unknown(given.stage, given.reason))
+
+
+def _run_forked(job: FormalJob | SynthesisJob, connection: socket.socket) -> bytes | _NoAnswer:
     deadline = time.monotonic() + job.wall_s
     folder = Path(tempfile.mkdtemp(prefix="proof-", dir="."))
     reading, writing = os.pipe()
@@ -108,19 +135,22 @@ def _run_forked(job: FormalJob, connection: socket.socket) -> FormalAnswer:
         os.setpgid(child, child)
     try:
         with open(reading, "rb", buffering=0) as pipe:
-            text, is_late = _read_until(pipe.fileno(), deadline)
+            text = _read_until(pipe.fileno(), deadline)
         os.killpg(child, signal.SIGKILL)  # not yet waited for: the number is still the child's
         _, status = os.waitpid(child, 0)
-        if is_late:
-            return _unknown("deadline", f"no proof within {job.wall_s:g} s")
+        if text is None:
+            return _NoAnswer(stage="deadline", reason=f"no answer within {job.wall_s:g} s")
         if not text:
-            return _unknown("front end", _end_of_log(folder / _LOG, os.waitstatus_to_exitcode(status)))
-        return FORMAL_ANSWER.validate_json(text)
+            exit_code = os.waitstatus_to_exitcode(status)
+            return _NoAnswer(stage="front end", reason=_end_of_log(folder / _LOG, exit_code))
+        return text
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve_in_child(job: FormalJob, deadline: float, folder: Path, writing: int, connection: socket.socket) -> None:
+def _serve_in_child(
+    job: FormalJob | SynthesisJob, deadline: float, folder: Path, writing: int, connection: socket.socket
+) -> None:
     """Prove, write the answer, end. Whatever goes wrong ends this process without an answer."""
     try:
         os.setpgid(0, 0)
@@ -133,8 +163,7 @@ def _serve_in_child(job: FormalJob, deadline: float, folder: Path, writing: int,
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-        answer = FORMAL_ANSWER.dump_json(prove(job, deadline))
-        view = memoryview(answer)
+        view = memoryview(_answer(job, deadline))
         while view:
             view = view[os.write(writing, view) :]
     except BaseException as error:  # the boundary of the fork: nothing of it may run on in the caller's code
@@ -143,16 +172,27 @@ def _serve_in_child(job: FormalJob, deadline: float, folder: Path, writing: int,
         os._exit(0)
 
 
-def _read_until(pipe: int, deadline: float) -> tuple[bytes, bool]:
-    """What comes down the pipe until it closes, and whether the deadline came first."""
+def _answer(job: FormalJob | SynthesisJob, deadline: float) -> bytes:
+    if isinstance(job, FormalJob):
+        return FORMAL_ANSWER.dump_json(prove(job, deadline))
+    Path("design.sv").write_text(job.text, encoding="utf-8")
+    gates = synthesize("design.sv", job.top)
+    answer = SynthesisAnswer(
+        cells=gates.cells, num_wires=gates.num_wires, num_wire_bits=gates.num_wire_bits, depth=gates.depth
+    )
+    return SYNTHESIS_ANSWER.dump_json(answer)
+
+
+def _read_until(pipe: int, deadline: float) -> bytes | None:
+    """What comes down the pipe until it closes; None when the deadline comes first."""
     text = bytearray()
     while True:
         ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
-            return b"", True
+            return None
         chunk = os.read(pipe, _CHUNK_BYTES)
         if not chunk:
-            return bytes(text), False
+            return bytes(text)
         text += chunk
 
 
