@@ -17,6 +17,8 @@ _CLOCKLESS_ROWS = (500, 800)
 _CYCLES = (120, 260)
 _SEGMENT_CYCLES = (8, 40)
 _CYCLES_WITHOUT_INPUTS = 4
+_FINAL_RESETS = (6, 10)
+_CYCLES_BETWEEN_RESETS = (2, 14)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,13 +155,12 @@ class _ClockedRun:
                 self._new_segment()
                 segment_end = cycle + self.rng.randint(*_SEGMENT_CYCLES)
             pulse = pulses.get(cycle)
-            if pulse is not None:
-                self._set_reset(pulse, is_active=True)
-            is_glitch = pulse is not None and not pulse.is_synchronous and self.rng.random() < 0.25
-            if not is_glitch:
+            if pulse is None:
                 self._cycle()
-            if pulse is not None:
-                self._set_reset(pulse, is_active=False)
+            else:
+                self._pulse(pulse, glitch_fraction=0.25)
+        for reset in self.protocol.resets:
+            self._reset_often(reset)
         rows = tuple(self.rows)
         return Stimulus(seed=seed, inputs=self.inputs, rows=rows, first_scored_row=first_scored_row)
 
@@ -188,6 +189,23 @@ class _ClockedRun:
             for _ in range(self.rng.randint(3, 6)):
                 pulses[self.rng.randrange(first, num_cycles)] = reset
         return pulses
+
+    def _pulse(self, reset: Reset, *, glitch_fraction: float) -> None:
+        """One cycle under reset; an asynchronous one is over before any clock edge in a fraction of the cases."""
+        self._set_reset(reset, is_active=True)
+        if reset.is_synchronous or self.rng.random() >= glitch_fraction:
+            self._cycle()
+        self._set_reset(reset, is_active=False)
+
+    def _reset_often(self, reset: Reset) -> None:
+        """Reset in the middle of things again and again: what a reset leaves behind shows in the cycles after it."""
+        for _ in range(self.rng.randint(*_FINAL_RESETS)):
+            self._new_segment()
+            for _ in range(self.rng.randint(*_CYCLES_BETWEEN_RESETS)):
+                self._cycle()
+            self._pulse(reset, glitch_fraction=0.5)
+        for _ in range(_CYCLES_BETWEEN_RESETS[1]):
+            self._cycle()
 
     def _set_reset(self, reset: Reset, *, is_active: bool) -> None:
         """Change a reset in a row of its own, in the low phase; an asynchronous one in any phase."""

@@ -172,3 +172,17 @@ def test_a_protocol_that_names_no_one_bit_input_is_refused():
 def test_corner_values_are_distinct_and_fit():
     assert corner_values(4) == (0, 1, 2, 15, 14, 8, 7, 5, 10)
     assert set(corner_values(1)) == {0, 1}
+
+
+def test_a_run_ends_with_resets_in_quick_succession_some_of_them_between_clock_edges():
+    num_with_glitch = 0
+    for seed in range(20):
+        stimulus = draw_stimulus(_CLOCKED, _ASYNC, seed)
+        clock, reset = _column(stimulus, "clk"), _column(stimulus, "rst")
+        starts = [row for row in range(1, len(reset)) if reset[row - 1 : row + 1] == [0, 1]]
+        ends = [row for row in range(1, len(reset)) if reset[row - 1 : row + 1] == [1, 0]]
+        assert len(starts) == len(ends) >= 1 + 6  # the first one and the last ones, whatever comes between
+        last_gaps = [start - end for end, start in zip(ends, starts[1:], strict=False)][-5:]
+        assert max(last_gaps) <= 14 * 4 + 2  # cycles of at most four rows, and the clock toggled around the reset
+        num_with_glitch += any(len(set(clock[start:end])) == 1 for start, end in zip(starts, ends, strict=True))
+    assert num_with_glitch >= 15
