@@ -192,9 +192,18 @@ class _ClockedRun:
 
     def _pulse(self, reset: Reset, *, glitch_fraction: float) -> None:
         """One cycle under reset; an asynchronous one is over before any clock edge in a fraction of the cases."""
+        if not reset.is_synchronous and self.rng.random() < glitch_fraction:
+            is_odd_phase = self.rng.random() < 0.5
+            if is_odd_phase:
+                self._toggle(self.protocol.clocks[0])
+            for level in (int(reset.is_active_high), int(not reset.is_active_high)):
+                self.current[self.index[reset.name]] = level
+                self._emit()
+            if is_odd_phase:
+                self._toggle(self.protocol.clocks[0])
+            return
         self._set_reset(reset, is_active=True)
-        if reset.is_synchronous or self.rng.random() >= glitch_fraction:
-            self._cycle()
+        self._cycle()
         self._set_reset(reset, is_active=False)
 
     def _reset_often(self, reset: Reset) -> None:
