@@ -29,6 +29,7 @@ class InputStep:
 class Machine:
     """A transition system. `latches` are (variable, next literal), all 0 at first; `bad` is the only output.
 
+    `says` is whether the golden has a known bit in a step: where it never has, nothing was compared.
     `prelude` tells how the first state came about: its variables count in the first step only.
     """
 
@@ -36,6 +37,7 @@ class Machine:
     variables: tuple[int, ...]
     latches: tuple[tuple[int, int], ...]
     bad: int
+    says: int
     prelude: tuple[InputStep, ...]
     step: InputStep
 
@@ -179,10 +181,15 @@ class MachineBuilder:
             variables=tuple(self._variables),
             latches=latches.finished(),
             bad=self._differs([evaluation for evaluation, _ in played]),
+            says=self._says(played[0][0]),
             prelude=prelude,
             step=step,
         )
         return machine, unsteady
+
+    def _says(self, golden: Evaluation) -> int:
+        bits = [bit for nets in self._netlists[0].outputs.values() for bit in golden.read(nets)]
+        return self._aig.any_of(self._aig.lor(*bit) for bit in bits)
 
     def _differs(self, evaluations: list[Evaluation]) -> int:
         """Whether a golden bit is known and the candidate's is not the same.

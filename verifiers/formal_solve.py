@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verifiers.formal_aig import FALSE, aiger
+from verifiers.formal_aig import FALSE, TRUE, aiger
 from verifiers.formal_merge import Merged, merge_latches
 from verifiers.formal_model import Machine
 
@@ -40,11 +40,13 @@ class Answer:
 
 def solve(machine: Machine, *, abc: Path, folder: Path, deadline: float, usual: dict[int, int]) -> Answer:
     """Search until `deadline` (of time.monotonic). `usual` are the values that some variables mostly have in runs."""
-    if machine.bad == FALSE:
+    if machine.bad == FALSE and machine.says == TRUE:
         return Answer(is_decided=True, method="structure")
     runs = _RandomRuns(machine, usual)
     if runs.play(_FEW_STEPS if machine.latches else 4, deadline):
         return Answer(is_decided=True, method="random runs", trace=runs.trace)
+    if not runs.has_said:
+        return Answer(is_decided=False, method="random runs", reason="the golden's outputs were never known in random runs")
     merged = merge_latches(machine.aig, machine.latches, machine.bad, runs.signatures())
     if merged.bad == FALSE:
         return Answer(is_decided=True, method="equal registers")
@@ -60,6 +62,7 @@ class _RandomRuns:
     machine: Machine
     usual: dict[int, int]
     trace: Trace | None = None
+    has_said: bool = False  # whether the golden had a known bit
     _rng: random.Random = field(default_factory=lambda: random.Random(1))
     _drawn: list[dict[int, int]] = field(default_factory=list)
     _seen: dict[int, list[int]] = field(default_factory=dict)  # by latch: its words so far
@@ -78,6 +81,7 @@ class _RandomRuns:
             self._drawn.append(inputs)
             state = {variable: words[-1] for variable, words in self._seen.items()}
             words = machine.aig.simulate(state | inputs, _MASK)
+            self.has_said = self.has_said or _word(words, machine.says) != 0
             bad = _word(words, machine.bad)
             if bad:
                 pattern = (bad & -bad).bit_length() - 1

@@ -74,8 +74,17 @@ def _check(top: ast.InstanceSymbol, protocol: Protocol) -> None:
     _check_races(top, blocks)
 
 
+def _input_paths(top: ast.InstanceSymbol) -> dict[str, str]:
+    """The paths of the top's inputs by name."""
+    return {
+        port.name: port.internalSymbol.hierarchicalPath
+        for port in top.body.portList
+        if port.direction == ast.ArgumentDirection.In and port.internalSymbol is not None
+    }
+
+
 def _check_nodes(top: ast.InstanceSymbol) -> None:
-    inputs = {port.internalSymbol.hierarchicalPath for port in top.body.portList if port.internalSymbol is not None}
+    inputs = set(_input_paths(top).values())
 
     def visit(node) -> None:
         for kind, name in _REFUSED_STATEMENTS.items():
@@ -212,11 +221,7 @@ def _check_sensitivity(top: ast.InstanceSymbol, blocks: list[_Block], protocol: 
     """A block that waits for changes is as good as logic once it has run: what makes sure that it runs?"""
     clocks = {clock.name for clock in protocol.clocks}
     # Every input but a clock changes from x when the run begins.
-    waking = {
-        port.internalSymbol.hierarchicalPath
-        for port in top.body.portList
-        if port.direction == ast.ArgumentDirection.In and port.internalSymbol is not None and port.name not in clocks
-    }
+    waking = {path for name, path in _input_paths(top).items() if name not in clocks}
     is_initialised = any(block.kind == "initial" and block.written for block in blocks) or any(
         variable.initializer is not None and _is_of_module(variable) for variable in nodes_of(top, ast.VariableSymbol)
     )
