@@ -1,0 +1,87 @@
+"""`earl score` from outside: files in, a document and a table out."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from stock_checkout import PROBLEMS, write_checkout
+
+
+def earl(*arguments: str) -> subprocess.CompletedProcess:
+    argv = [sys.executable, "-c", "from earl.cli import main; main()", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+
+def score(root, samples, out, name="verilog-eval-v2-spec-to-rtl") -> subprocess.CompletedProcess:
+    return earl("score", "--benchmark", name, "--root", str(root), "--samples", str(samples), "--json", str(out))
+
+
+def write_samples(path, rows):
+    path.write_text("".join(json.dumps({"problem_id": name, "completion": text}) + "\n" for name, text in rows))
+    return path
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_every_row_has_its_verdict_in_input_order(tmp_path):
+    root = write_checkout(tmp_path / "checkout")
+    wire, adder = PROBLEMS[0], PROBLEMS[1]
+    forged = wire.source("TopModule").replace("endmodule", "initial $finish; endmodule").replace("= in", "= 0")
+    rows = [
+        (adder.name, adder.source("TopModule")),
+        (wire.name, forged),
+        (adder.name, adder.source("TopModule")),
+        (wire.name, wire.source("TopModule")),
+    ]
+    out = tmp_path / "out.json"
+    done = score(root, write_samples(tmp_path / "samples.jsonl", rows), out)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    assert [(v["problem_id"], v["sample_idx"], v["outcome"], v["passed"]) for v in document["verdicts"]] == [
+        ("Prob902_adder", 0, "passed", True),
+        ("Prob901_wire", 0, "forbidden_construct", False),
+        ("Prob902_adder", 1, "passed", True),
+        ("Prob901_wire", 1, "passed", True),
+    ]
+    compatible = [verdict["compatible"] for verdict in document["verdicts"]]
+    assert compatible == [{"passed": True, "letter": "."}] * 4
+    assert document["summary"]["pass@1"] == pytest.approx(0.75)
+    assert document["summary"]["pass@1_compatible"] == pytest.approx(1.0)
+    [disagreement] = document["disagreements"]
+    assert (disagreement["problem_id"], disagreement["sample_idx"]) == ("Prob901_wire", 0)
+    assert "$finish" in disagreement["reason"]
+    assert "75.0%" in done.stdout
+    assert "part ways" in done.stdout
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_procedural_problems_are_scored_without_an_upstream(tmp_path):
+    problems = tmp_path / "problems.jsonl"
+    assert earl("problems", "make", "--num", "1", "--family", "gates", "--out", str(problems)).returncode == 0
+    [problem] = [json.loads(line) for line in problems.read_text().splitlines()]
+    rows = [
+        (problem["problem_id"], problem["oracle"]["golden"]),
+        (problem["problem_id"], "module TopModule; endmodule"),
+    ]
+    out = tmp_path / "out.json"
+    done = score(problems, write_samples(tmp_path / "samples.jsonl", rows), out, name="procedural")
+    assert done.returncode == 0, done.stderr
+    verdicts = json.loads(out.read_text())["verdicts"]
+    assert [verdict["outcome"] for verdict in verdicts] == ["passed", "interface_error"]
+    assert all("compatible" not in verdict for verdict in verdicts)
+
+
+def test_a_wrong_root_is_a_usage_error(tmp_path):
+    samples = write_samples(tmp_path / "samples.jsonl", [("Prob901_wire", "")])
+    done = score(tmp_path / "nowhere", samples, tmp_path / "out.json")
+    assert done.returncode == 2
+    assert "is not a folder" in done.stderr
+
+
+def test_an_unknown_problem_is_a_usage_error(tmp_path):
+    samples = write_samples(tmp_path / "samples.jsonl", [("Prob999_none", "")])
+    done = score(write_checkout(tmp_path / "checkout"), samples, tmp_path / "out.json")
+    assert done.returncode == 2
+    assert "has no problem 'Prob999_none'" in done.stderr
