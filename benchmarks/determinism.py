@@ -29,12 +29,13 @@ _SETTINGS = tuple((num_workers, is_loaded) for num_workers in (1, 4) for is_load
 @click.command()
 @click.option("--designs", "num_designs", default=200, show_default=True, help="Different designs.")
 @click.option("--runs", "num_runs", default=20, show_default=True, help="Runs of each, over all settings.")
+@click.option("--traps", "num_traps", default=3, show_default=True, help="Designs that hang, print or swell (0 to 6).")
 @click.option("--seed", default=0, show_default=True, help="Of the draw of designs.")
 @click.option("--isolation", default="auto", show_default=True)
 @click.option("--json", "is_json", is_flag=True, help="One JSON object instead of the table.")
-def main(num_designs: int, num_runs: int, seed: int, isolation: str, is_json: bool) -> None:
+def main(num_designs: int, num_runs: int, num_traps: int, seed: int, isolation: str, is_json: bool) -> None:
     """Judge the same designs many times; exit code 1 if any verdict differs."""
-    designs = draw_designs(num_designs, seed)
+    designs = draw_designs(num_designs, seed, num_traps=num_traps)
     first: dict[int, Verdict] = {}
     flips: list[str] = []
     rows = []

@@ -121,13 +121,19 @@ class Farm:
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Judgement]:
         """Judge all of (problem, completion text, seeds), in order. `progress(num_done, num_jobs)` is told of each."""
-        futures = [self.submit(problem, text, seeds) for problem, text, seeds in jobs]
-        judgements = []
-        for num_done, future in enumerate(futures, start=1):
-            judgements.append(future.result())
-            if progress is not None:
-                progress(num_done, len(futures))
-        return judgements
+        jobs = list(jobs)
+        futures: list[Future[Judgement]] = []
+        num_done = 0
+        while num_done < len(jobs):
+            if len(futures) < len(jobs):
+                futures.append(self.submit(*jobs[len(futures)]))
+            else:
+                futures[num_done].exception()  # all are under way: wait for the next
+            while num_done < len(futures) and futures[num_done].done():
+                num_done += 1
+                if progress is not None:
+                    progress(num_done, len(jobs))
+        return [future.result() for future in futures]
 
     def stats(self) -> FarmStats:
         """How the farm stands, and what it has done so far."""

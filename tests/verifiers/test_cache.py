@@ -155,6 +155,18 @@ def test_a_locked_file_costs_a_fault_not_a_job(path, monkeypatch):
     assert cache.get("key") == b"payload"
 
 
+def test_a_full_disk_costs_faults_not_jobs(path):
+    cache = DiskCache(path)
+    cache.put("before", b"payload")
+    cache._connection.execute("PRAGMA max_page_count = 8")  # SQLite then says what it says on a full disk
+    cache.put("large", bytes(100_000))
+    assert cache.num_faults == 1
+    assert cache.get("large") is None
+    assert cache.get("before") == b"payload"
+    cache.put("large", bytes(100_000))  # there is room again
+    assert cache.get("large") == bytes(100_000)
+
+
 _PUT_MANY = """
 import sys, pathlib, verifiers.cache
 cache = verifiers.cache.DiskCache(pathlib.Path(sys.argv[1]))
