@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from toolchain.command import Command, CommandResult, FolderJob, FolderResult, Limits
-from toolchain.errors import InfrastructureError
+from toolchain.container_executor import ContainerExecutor, container_executor
+from toolchain.errors import InfrastructureError, UsageError
 from toolchain.sandbox import MINIMAL_ENVIRONMENT, choose_rung, wrap
 from toolchain.sandbox_process import SandboxProcess
 
@@ -48,6 +49,8 @@ class LocalExecutor:
     def __init__(
         self, *, isolation: str = "auto", read_only: tuple[Path, ...] = (), scratch: Path | None = None
     ) -> None:
+        if isolation == "container":
+            raise UsageError("isolation container is for judging by Icarus; for this, use bubblewrap.")
         self.isolation = choose_rung(isolation)
         self._read_only = read_only
         self._scratch = scratch
@@ -114,6 +117,15 @@ class LocalExecutor:
             is_timed_out=drain.is_timed_out,
             is_output_truncated=drain.is_truncated,
         )
+
+
+def open_executor(
+    *, isolation: str = "auto", read_only: tuple[Path, ...] = (), scratch: Path | None = None
+) -> LocalExecutor | ContainerExecutor:
+    """The executor of a setting: "container", or what LocalExecutor takes. Raises as these two do."""
+    if isolation == "container":
+        return container_executor(read_only=read_only)
+    return LocalExecutor(isolation=isolation, read_only=read_only, scratch=scratch)
 
 
 def run_in_folder(
@@ -187,6 +199,7 @@ def _drain(process: subprocess.Popen, limits: Limits, *, deadline: float) -> _Dr
             os.killpg(process.pid, signal.SIGKILL)
             os.close(process_fd)
     for pipe, sink in ((process.stdout, drain.stdout), (process.stderr, drain.stderr)):
+        os.set_blocking(pipe.fileno(), False)  # what has left the group may hold the pipe open: it is not waited for
         while chunk := pipe.read1(_CHUNK_BYTES):
             drain.take(sink, chunk, limits.output_bytes)
     return drain

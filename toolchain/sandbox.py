@@ -33,12 +33,14 @@ _TRIAL_WALL_S = 20.0
 def choose_rung(isolation: str) -> str:
     """The rung for a setting: "auto" (the strongest that works here) or a rung's name, which must then work.
 
+    "container" is never chosen by itself, and whether it works shows when `executor.open_executor` tries.
+
     Raises UsageError for an unknown name, InfrastructureError when the named rung does not work on this machine.
     """
-    if isolation not in ("auto", *RUNGS):
-        raise UsageError(f"isolation is {isolation!r}; it must be auto, {' or '.join(RUNGS)}.")
-    if isolation == "rlimits":
-        return "rlimits"
+    if isolation not in ("auto", "container", *RUNGS):
+        raise UsageError(f"isolation is {isolation!r}; it must be auto, container, {' or '.join(RUNGS)}.")
+    if isolation in ("rlimits", "container"):
+        return isolation
     problem = bubblewrap_problem()
     if problem is None:
         return "bubblewrap"
@@ -66,9 +68,7 @@ def bubblewrap_problem() -> str | None:
     return None
 
 
-def wrap(
-    command: Command, rung: str, *, read_only: tuple[Path, ...] = (), has_proc: bool = False
-) -> tuple[str, ...]:
+def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = (), has_proc: bool = False) -> tuple[str, ...]:
     """The argv that runs `command` on `rung`. `read_only` are further folders that it may read (a tool's prefix).
 
     `has_proc` shows it /proc, of its own processes alone: for programs that ask who they are.

@@ -11,7 +11,7 @@ from pathlib import Path
 from toolchain.command import CommandResult, Limits, Step
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError
-from toolchain.executor import Executor, LocalExecutor
+from toolchain.executor import Executor, open_executor
 from toolchain.icarus import Ending, compile_argv, ending_of, parse_compile_log, simulate_argv
 from toolchain.icarus_direct import (
     CONFIG_FILE,
@@ -183,7 +183,7 @@ def local_simulator(*, isolation: str = "auto", scratch: Path | None = None) -> 
     return Simulator(executor=local_executor(isolation=isolation, scratch=scratch))
 
 
-def local_executor(*, isolation: str = "auto", scratch: Path | None = None) -> LocalExecutor:
+def local_executor(*, isolation: str = "auto", scratch: Path | None = None) -> Executor:
     """Runs Icarus on this machine, on the strongest isolation rung that works here or on the one named.
 
     Raises ToolNotFound without Icarus, InfrastructureError when the named rung does not work.
@@ -195,7 +195,7 @@ def local_executor(*, isolation: str = "auto", scratch: Path | None = None) -> L
                 f"Icarus is installed under {prefix}, which holds the home folder: the sandbox would show that to "
                 "candidates. Install it under /usr or in a folder of its own."
             )
-    return LocalExecutor(isolation=isolation, read_only=prefixes, scratch=scratch)
+    return open_executor(isolation=isolation, read_only=prefixes, scratch=scratch)
 
 
 def compile_failure(ending: Ending, result: CommandResult) -> Failure:
