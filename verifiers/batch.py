@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from pyslang import ast, parsing, syntax
 
@@ -24,7 +24,8 @@ from verifiers.errors import AUDIT_CODE
 from verifiers.golden import harness_of
 from verifiers.reference import as_reference
 from verifiers.simulate import Design, Failure
-from verifiers.types import Candidate, Problem, Verdict
+from verifiers.stock import StockFinding
+from verifiers.types import Candidate, Problem, TestbenchOracle, Verdict
 from verifiers.verify import Verifier
 
 AUDIT_FRACTION = 0.02
@@ -67,71 +68,91 @@ def verify_group(
     return [verdicts[unified(candidate.text)] for candidate in candidates]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Findings:
+    """What a batch found out about its members, by their text: not about all of them, and not all there is to find."""
+
+    own: dict[str, Verdict] = field(default_factory=dict)  # of our own generated testbench
+    stock: dict[str, StockFinding] = field(default_factory=dict)
+
+
 def _verify_checked(
     verifier: Verifier, problem: Problem, members: list[Candidate], seeds: tuple[int, ...], audit_fraction: float
 ) -> dict[str, Verdict]:
     """The verdicts on different candidates that passed the static checks, by their text."""
     started = time.monotonic()
     try:
-        own = _play_together(verifier, problem, members, seeds)
+        found = _run_together(verifier, problem, members, seeds)
     except (EarlError, OSError) as error:
         _log.warning("problem %s: a batch could not be run: %s", problem.problem_id, error)
-        own = {}
+        found = _Findings()
     share_s = (time.monotonic() - started) / len(members)
     verdicts = {}
     for member in members:
         started = time.monotonic()
-        if member.text in own and _draw() < audit_fraction:
-            verdict = _audit(verifier, problem, member, seeds, own[member.text])
-        else:
-            try:
-                verdict = verifier.verify_checked(problem, member, seeds, own.get(member.text))
-            except (EarlError, OSError) as error:
-                verdict = verifier.tool_error(error, seeds[0])
+        own, stock = found.own.get(member.text), found.stock.get(member.text)
+        try:
+            verdict = verifier.verify_checked(problem, member, seeds, own, stock)
+            if (own is not None or stock is not None) and _draw() < audit_fraction:
+                verdict = _audited(verifier, problem, member, seeds, verdict)
+        except (EarlError, OSError) as error:
+            verdict = verifier.tool_error(error, seeds[0])
         verdicts[member.text] = replace(verdict, duration_s=time.monotonic() - started + share_s)
     return verdicts
 
 
-def _audit(verifier: Verifier, problem: Problem, member: Candidate, seeds: tuple[int, ...], own: Verdict) -> Verdict:
-    """The verdict of a run alone, or a failure of ours if it is not what the batch said."""
-    try:
-        together = verifier.verify_checked(problem, member, seeds, own)
-        alone = verifier.verify_checked(problem, member, seeds)
-    except (EarlError, OSError) as error:
-        return verifier.tool_error(error, seeds[0])
+def _audited(
+    verifier: Verifier, problem: Problem, member: Candidate, seeds: tuple[int, ...], together: Verdict
+) -> Verdict:
+    """The verdict of a run alone, or a failure of ours if that is not what came `together`."""
+    alone = verifier.verify_checked(problem, member, seeds)
     if not alone.is_scored or alone == together:
         return alone
-    message = f"problem {problem.problem_id}: {together.outcome} in a batch, {alone.outcome} alone"
+    message = f"problem {problem.problem_id}: {together.outcome} in a batch, {alone.outcome} alone, or in other samples"
     _log.error("%s:\n%s", message, member.text)
     verdict = verifier.tool_error(InfrastructureError(message), seeds[0])
     return replace(verdict, diagnostics=(Diagnostic(message=message, code=AUDIT_CODE),))
 
 
-def _play_together(
-    verifier: Verifier, problem: Problem, members: list[Candidate], seeds: tuple[int, ...]
-) -> dict[str, Verdict]:
-    """The verdicts of our own generated testbench on those that can share a simulation, by their text."""
+def _run_together(verifier: Verifier, problem: Problem, members: list[Candidate], seeds: tuple[int, ...]) -> _Findings:
+    """What can be found out in simulations that several members share."""
+    if len(members) < 2:
+        return _Findings()
+    renamed = {member.text: renamed_design(member.text, problem.top_module) for member in members}
+    designs = {text: design for text, design in renamed.items() if design is not None}
     reference = as_reference(problem)
-    if reference is None or len(members) < 2:
-        return {}
-    renamed = [renamed_design(member.text, problem.top_module) for member in members]
-    together = [(member, design) for member, design in zip(members, renamed, strict=True) if design is not None]
-    if len(together) < 2:
+    own = {} if reference is None else _play_together(verifier, reference, designs, seeds)
+    if not isinstance(problem.oracle, TestbenchOracle):
+        return _Findings(own=own)
+    # Who fails our own testbench is not run in the stock one either when alone.
+    left = {text: design for text, design in designs.items() if text not in own or own[text].passed}
+    if len(left) < 2:
+        return _Findings(own=own)
+    findings = verifier.stock.judge_together(problem, tuple(left.values()))
+    return _Findings(own=own, stock={} if findings is None else dict(zip(left, findings, strict=True)))
+
+
+def _play_together(
+    verifier: Verifier, reference: Problem, designs: dict[str, Design], seeds: tuple[int, ...]
+) -> dict[str, Verdict]:
+    """The verdicts of our own generated testbench on designs in one simulation, by their text before the renaming."""
+    if len(designs) < 2:
         return {}
     harness = harness_of(reference)
     goldens = [verifier.goldens.run(reference, seed) for seed in seeds]
     traces = verifier.simulator.simulate(
-        tuple(design for _, design in together),
+        tuple(designs.values()),
         tuple(golden.playback for golden in goldens),
         ports=harness.ports,
         protocol=harness.protocol,
     )
     if isinstance(traces, Failure):
         return {}
-    return {
-        member.text: verifier.with_suspects(problem, member, verifier.verdict_of_traces(goldens, own_traces))
-        for (member, _), own_traces in zip(together, traces, strict=True)
-    }
+    verdicts = {}
+    for text, own_traces in zip(designs, traces, strict=True):
+        verdict = verifier.verdict_of_traces(goldens, own_traces)
+        verdicts[text] = verifier.with_suspects(reference, Candidate(text=text), verdict)
+    return verdicts
 
 
 def renamed_design(text: str, top: str) -> Design | None:

@@ -7,6 +7,7 @@ generated testbench as well. With a testbench alone, a design that is right for 
 
 import functools
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from toolchain.diagnostics import Diagnostic
@@ -17,10 +18,11 @@ from verifiers.checker import run_check
 from verifiers.errors import ProblemError
 from verifiers.interface import ports_of
 from verifiers.lexer import rename_identifier
-from verifiers.simulate import Failure
+from verifiers.simulate import Design, Failure
+from verifiers.stock_batch import BatchHarness, StockBatchChecker, new_job, read_batch_harness
 from verifiers.stock_checker import StockChecker, StockJob, StockScore
 from verifiers.stock_rename import StockHarness, read_harness
-from verifiers.types import Port, Problem, TestbenchOracle
+from verifiers.types import PassRule, Port, Problem, TestbenchOracle
 
 _NUM_CONTROLS = 1024
 
@@ -43,6 +45,7 @@ class StockJudge:
         self._executor = executor
         iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._checker = StockChecker(iverilog=iverilog, vvp=vvp)
+        self._batch_checker = StockBatchChecker(iverilog=iverilog, vvp=vvp)
         self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
 
     def judge(self, problem: Problem, design: str) -> StockFinding | Failure:
@@ -59,6 +62,19 @@ class StockJudge:
         if isinstance(result, Failure):
             return result
         return StockFinding(score=result, faults=_faults(result, control))
+
+    def judge_together(self, problem: Problem, designs: Sequence[Design]) -> tuple[StockFinding, ...] | None:
+        """The findings on designs whose modules have names of their own, by one simulation of a testbench for each.
+
+        None where the testbench cannot be copied or not all copies came to a result: `judge` them alone. Raises
+        InfrastructureError as `judge` does.
+        """
+        control = self.control(problem)
+        harness = _batch_harness(problem.oracle, problem.top_module, required_ports(problem))
+        if harness is None:
+            return None
+        scores = run_check(self._batch_checker, new_job(harness, tuple(designs), problem.oracle.files), self._executor)
+        return None if scores is None else tuple(StockFinding(score=s, faults=_faults(s, control)) for s in scores)
 
     def control(self, problem: Problem, *, is_fresh: bool = False) -> StockScore | None:
         """The golden's own score; None where there is no golden and the harness was seen to run with an empty module.
@@ -123,6 +139,13 @@ def _golden_ports(golden: str, golden_top: str) -> tuple[Port, ...]:
 @functools.lru_cache(maxsize=_NUM_CONTROLS)
 def _harness(oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockHarness:
     return read_harness(oracle, candidate_top=top_module, port_names=frozenset(port.name for port in ports))
+
+
+@functools.lru_cache(maxsize=_NUM_CONTROLS)
+def _batch_harness(oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> BatchHarness | None:
+    if oracle.rule is not PassRule.MISMATCH_COUNT:
+        return None  # a banner is judged by all that was printed
+    return read_batch_harness(_harness(oracle, top_module, ports), candidate_top=top_module)
 
 
 def _faults(score: StockScore, control: StockScore | None) -> tuple[Diagnostic, ...]:

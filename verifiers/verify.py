@@ -23,7 +23,7 @@ from verifiers.judgement import Judgement
 from verifiers.reference import as_reference
 from verifiers.simulate import Design, Failure, Simulator, local_executor
 from verifiers.static_check import static_check
-from verifiers.stock import StockJudge, required_ports
+from verifiers.stock import StockFinding, StockJudge, required_ports
 from verifiers.trace import Trace, compare
 from verifiers.trace_store import TraceStore
 from verifiers.types import Candidate, CocotbOracle, Outcome, Problem, Stage, TestbenchOracle, Verdict
@@ -52,7 +52,7 @@ class Verifier:
         executor = local_executor(isolation=isolation, scratch=scratch)
         self.simulator = Simulator(executor=executor)
         self._scratch = scratch
-        self._stock = StockJudge(executor=executor)
+        self.stock = StockJudge(executor=executor)
         self.isolation = self.simulator.isolation
         store = None if cache is None else TraceStore(cache, self.simulator.versions)
         self.goldens = GoldenRuns(self.simulator, store)
@@ -99,7 +99,7 @@ class Verifier:
         reference = as_reference(problem)
         try:
             if isinstance(problem.oracle, TestbenchOracle):
-                self._stock.control(problem, is_fresh=True)
+                self.stock.control(problem, is_fresh=True)
             elif isinstance(problem.oracle, CocotbOracle):
                 self._cocotb.control(problem, is_fresh=True)
             for seed in seeds if reference is not None else ():
@@ -120,12 +120,20 @@ class Verifier:
         return None if finding is None else self._verdict(finding.outcome, finding.stage, seed, finding.diagnostics)
 
     def verify_checked(
-        self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...], own: Verdict | None = None
+        self,
+        problem: Problem,
+        candidate: Candidate,
+        seeds: tuple[int, ...],
+        own: Verdict | None = None,
+        stock: StockFinding | None = None,
     ) -> Verdict:
-        """The verdict on a candidate that passed the static checks. `own` is that of our own generated testbench, if
-        it is known. Raises EarlError, OSError."""
+        """The verdict on a candidate that passed the static checks.
+
+        `own` is the verdict of our own generated testbench, `stock` the stock testbench's finding, where they are
+        known. Raises EarlError, OSError.
+        """
         if isinstance(problem.oracle, TestbenchOracle):
-            self._stock.control(problem)  # a problem whose golden fails blames no candidate
+            self.stock.control(problem)  # a problem whose golden fails blames no candidate
         elif isinstance(problem.oracle, CocotbOracle):
             self._cocotb.control(problem)
         reference = as_reference(problem)
@@ -135,17 +143,17 @@ class Verifier:
         if verdict is not None and not verdict.passed:
             return verdict
         if isinstance(problem.oracle, TestbenchOracle):
-            verdict = self._verify_by_testbench(problem, candidate, verdict, seeds)
+            finding = stock or self.stock.judge(problem, candidate.text)
+            verdict = self._verify_by_testbench(finding, verdict, seeds)
         elif isinstance(problem.oracle, CocotbOracle):
             verdict = self._verify_by_cocotb(problem, candidate, verdict, seeds)
         assert verdict is not None, f"{problem.problem_id} has no oracle that this verifier knows"
         return verdict
 
     def _verify_by_testbench(
-        self, problem: Problem, candidate: Candidate, own: Verdict | None, seeds: tuple[int, ...]
+        self, finding: StockFinding | Failure, own: Verdict | None, seeds: tuple[int, ...]
     ) -> Verdict:
         """The verdict of a stock testbench, which adds to `own`, that of our own generated one."""
-        finding = self._stock.judge(problem, candidate.text)
         if isinstance(finding, Failure):
             return self._verdict(_outcome_of(finding), finding.stage, seeds[0], finding.diagnostics)
         base = own or self._verdict(Outcome.PASSED, Stage.COMPARE, seeds[0], ())
