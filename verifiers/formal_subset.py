@@ -200,8 +200,10 @@ def _check_drivers(blocks: list[_Block], continuous: list[ast.ContinuousAssignSy
     for block in blocks:
         if block.kind != "initial":
             for path, symbol in block.written.items():
+                if not _is_of_module(symbol):
+                    continue
                 drivers[path] = drivers.get(path, 0) + 1
-                if not symbol.type.isFourState and _is_of_module(symbol):
+                if not symbol.type.isFourState:
                     raise _Doubt(f"{symbol.name} has a two-state type")
     for assign in continuous:
         for symbol in written_symbols(assign.assignment.left):
@@ -214,7 +216,7 @@ def _check_drivers(blocks: list[_Block], continuous: list[ast.ContinuousAssignSy
 
 def _is_of_module(symbol: ast.Symbol) -> bool:
     """Whether a variable belongs to a module, not to a block or a function in it."""
-    return isinstance(symbol.parentScope, ast.InstanceBodySymbol | ast.GenerateBlockSymbol)
+    return not symbol.parentScope.isProceduralContext
 
 
 def _check_sensitivity(top: ast.InstanceSymbol, blocks: list[_Block], protocol: Protocol) -> None:
