@@ -14,6 +14,8 @@ from hdl_bench.scored import ScoredBenchmark, whole_answer
 from toolchain.errors import UsageError
 from verifiers.extract import extract
 from verifiers.infer import infer_protocol
+from verifiers.interface import ports_of
+from verifiers.stimulus_habits import one_hot_inputs
 from verifiers.types import PassRule, Problem, Protocol, TestbenchOracle
 
 TOP_MODULE, GOLDEN_TOP, TESTBENCH_TOP = "TopModule", "RefModule", "tb"
@@ -90,7 +92,7 @@ class VerilogEvalV2:
             top=TESTBENCH_TOP,
             golden=sources.golden,
             golden_top=GOLDEN_TOP,
-            protocol=None if hint is None else _hinted_protocol(sources.golden, hint),
+            protocol=_protocol(sources, hint),
         )
         return Problem(
             problem_id=sources.problem_id,
@@ -132,9 +134,17 @@ def _prompt(sources: Sources) -> str:
     return f"{comments}\n{sources.interface.strip()}\n"
 
 
-def _hinted_protocol(golden: str, hint: StimulusHint) -> Protocol:
+def _protocol(sources: Sources, hint: StimulusHint | None) -> Protocol | None:
+    """What the golden's text does not tell of its inputs; None where nothing needs to be told."""
+    golden = sources.golden
+    one_hot = one_hot_inputs(sources.testbench, ports_of(golden, GOLDEN_TOP)) if "<<" in sources.testbench else ()
+    if hint is None and not one_hot:
+        return None
+    hint = hint or StimulusHint()
     protocol = infer_protocol(golden, GOLDEN_TOP)
-    return replace(protocol, min_cycles=hint.min_cycles, rare_high=hint.rare_high, rare_low=hint.rare_low)
+    return replace(
+        protocol, min_cycles=hint.min_cycles, rare_high=hint.rare_high, rare_low=hint.rare_low, one_hot=one_hot
+    )
 
 
 def _read_all(root: Path, task: Task) -> list[Sources]:

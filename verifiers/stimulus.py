@@ -6,7 +6,7 @@ sees at an edge is never a race. Without a clock one input changes a row, so tha
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolchain.errors import UsageError
 from verifiers.stimulus_values import BitSource, VectorSource
@@ -52,8 +52,28 @@ def draw_stimulus(
     """The stimulus for `seed`: equal arguments, equal rows. Names in `protocol` must be one-bit inputs of `ports`.
 
     `literals` are numbers that the golden compares with: vectors wide enough take them often. Raises UsageError for a
-    name in `protocol` that is no such input.
+    name in `protocol` that is no such input (`one_hot`: no vector input).
     """
+    return _with_one_hot(_draw(ports, protocol, seed, literals), protocol)
+
+
+def _with_one_hot(stimulus: Stimulus, protocol: Protocol) -> Stimulus:
+    """The stimulus with each value of a one-hot input turned into one bit: what changed alone still does."""
+    widths = {port.name: port.width for port in stimulus.inputs if port.width > 1}
+    wrong = sorted(set(protocol.one_hot) - set(widths))
+    if wrong:
+        raise UsageError(f"the protocol names {', '.join(wrong)} one-hot; it may name vector inputs: {sorted(widths)}.")
+    if not protocol.one_hot:
+        return stimulus
+    turned = [port.width if port.name in protocol.one_hot else 0 for port in stimulus.inputs]
+    rows = tuple(
+        tuple(1 << value % width if width else value for value, width in zip(row, turned, strict=True))
+        for row in stimulus.rows
+    )
+    return replace(stimulus, rows=rows)
+
+
+def _draw(ports: tuple[Port, ...], protocol: Protocol, seed: int, literals: tuple[int, ...]) -> Stimulus:
     inputs = tuple(port for port in ports if port.direction == "input")
     _check_names(inputs, protocol)
     rng = random.Random(seed)

@@ -65,7 +65,7 @@ class Protocol:
 
     `min_cycles` is for designs whose interesting behaviour starts late (a divider by 300, a debouncer).
     `rare_high` names one-bit inputs that should be high in about one cycle of sixteen (a load, a clear), `rare_low`
-    the reverse (an enable whose long runs matter).
+    the reverse (an enable whose long runs matter). `one_hot` names vector inputs that always have exactly one bit set.
     """
 
     clocks: tuple[Clock, ...] = ()
@@ -73,6 +73,7 @@ class Protocol:
     min_cycles: int = 0
     rare_high: tuple[str, ...] = ()
     rare_low: tuple[str, ...] = ()
+    one_hot: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,6 +97,16 @@ def test_the_same_design_with_a_fault_does_not_pass(problems, verifier):
     assert verdict.first_mismatch is not None
 
 
+@pytest.mark.tool
+def test_a_design_that_relies_on_what_the_testbench_never_drives_passes(problems, verifier):
+    cases = "".join(f"    4'd{1 << bit}: next_state = go ? 4'd{1 << (bit + 1) % 4} : state;\n" for bit in range(4))
+    text = (
+        "module TopModule(input go, input [3:0] state, output reg [3:0] next_state);\n"
+        f"  always @(*) case (state)\n{cases}    default: next_state = 4'd1;\n  endcase\nendmodule\n"
+    )
+    assert verifier.verify(problems["Prob910_onehot"], Candidate(text=text), EVAL_SEEDS).passed
+
+
 def test_the_corpus_is_large_and_over_all_problems():
     assert len(FORGED) >= 60
     assert {header_of(path)["problem"] for path in FORGED} == {problem.name for problem in PROBLEMS}
