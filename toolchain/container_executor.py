@@ -27,6 +27,7 @@ _INSIDE = "/mnt/earl"
 _FOLDER_BYTES = 256 << 20  # of all that a job writes
 _OWN_MEMORY_BYTES = 64 << 20  # of the first process
 _START_WALL_S = 30.0
+_REMOVE_WALL_S = 30.0
 _START = f"import sys; sys.path.insert(0, {_INSIDE!r}); from toolchain.container_job import main; main()"
 
 
@@ -63,10 +64,9 @@ class ContainerExecutor:
                 f"the container engine {self._engine[0]} could not be started: {error}. Install docker or podman, or"
                 f" set {ENGINE_VARIABLE}."
             ) from error
-        except subprocess.TimeoutExpired as error:
-            raise InfrastructureError(f"a container did not end within {wall_s:g} s and was removed.") from error
-        finally:
+        except subprocess.TimeoutExpired as error:  # the client is dead, the container need not be
             self._remove(name)
+            raise InfrastructureError(f"a container did not end within {wall_s:g} s and was removed.") from error
         return self._result(done)
 
     def argv(self, name: str, job: FolderJob) -> tuple[str, ...]:
@@ -122,8 +122,14 @@ class ContainerExecutor:
             ) from error
 
     def _remove(self, name: str) -> None:
-        """By SIGKILL to all in it; one that has ended is gone already."""
-        subprocess.run([*self._engine, "rm", "--force", name], capture_output=True, timeout=_START_WALL_S, check=False)
+        """By SIGKILL to all in it. One that ends by itself is removed by its engine."""
+        argv = [*self._engine, "rm", "--force", name]
+        try:
+            subprocess.run(argv, capture_output=True, timeout=_REMOVE_WALL_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise InfrastructureError(
+                f"the container {name} did not end and could not be removed; do it by {shlex.join(argv)}."
+            ) from error
 
 
 def container_executor(*, read_only: tuple[Path, ...] = ()) -> ContainerExecutor:
