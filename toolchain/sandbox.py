@@ -8,6 +8,7 @@ unlike a prlimit call on the started process it leaves no moment in which a chil
 
 import functools
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -141,13 +142,19 @@ def _system_argv() -> tuple[str, ...]:
     return tuple(argv)
 
 
+def _within(kind: int, bound: int) -> int:
+    """The bound, or the lower one that this process lives under itself: nothing it starts can have more."""
+    inherited = resource.getrlimit(kind)[1]
+    return bound if inherited == resource.RLIM_INFINITY else min(bound, inherited)
+
+
 def _limit_argv(limits: Limits, *, has_own_user_namespace: bool) -> tuple[str, ...]:
     """prlimit and its options. RLIMIT_NPROC counts a user's processes in a namespace: outside one it would count
     everything that the user runs, so it is set inside only. The kernel does not hold root to it."""
     argv = [
         str(find_tool("prlimit").path),
         f"--cpu={limits.cpu_s}:{limits.cpu_s + 1}",
-        f"--as={limits.memory_bytes}",
+        f"--as={_within(resource.RLIMIT_AS, limits.memory_bytes)}",
         f"--fsize={limits.file_bytes}",
         "--core=0",
     ]
