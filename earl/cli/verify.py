@@ -10,6 +10,7 @@ from earl.cli.common import json_option, print_json
 from toolchain.errors import UsageError
 
 if TYPE_CHECKING:
+    from verifiers.formal import FormalResult
     from verifiers.judgement import Judgement
     from verifiers.second_opinion import Opinion
     from verifiers.types import Problem, Verdict
@@ -23,24 +24,27 @@ _FILE = click.Path(path_type=Path)
 @click.option("--index", type=click.IntRange(min=0), help="Which problem of a file with several, from 0.")
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Stimulus seed; may be repeated.")
 @click.option("--second-opinion", type=click.Choice(["verilator"]), help="Ask this simulator too about a pass.")
+@click.option("--formal", "is_formal", is_flag=True, help="Try to prove it equal to the golden, or different.")
 @json_option
-def command(
+def command(  # noqa: PLR0913  (one parameter an option)
     problem_path: Path,
     candidate_path: Path,
     index: int | None,
     seeds: tuple[int, ...],
     second_opinion: str | None,
+    is_formal: bool,
     is_json: bool,
 ) -> None:
     """Judge a candidate and show why it passes or fails. A pass needs every seed (default: the evaluation's two).
 
-    Exit codes: 0 passed, 1 the candidate fails (or the second opinion differs), 2 usage, 3 a tool failed.
+    Exit codes: 0 passed, 1 the candidate fails (or the second opinion or the proof differs), 2 usage, 3 a tool failed.
     """
     from dataclasses import asdict
 
     from rich.console import Console
 
     from earl.problem_files import read_text
+    from earl.show_proof import proof_document, render_proof
     from earl.show_verdict import render_judgement, render_opinion
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
@@ -52,14 +56,22 @@ def command(
         [judgement] = farm.judge_all([(problem, text, seeds)])
     verdict = judgement.verdict
     opinion = ask_second(problem, judgement, seeds) if second_opinion and verdict.passed else None
+    proof = prove(problem, judgement) if is_formal else None
     if is_json:
-        print_json(verdict_document(verdict) | ({"second_opinion": asdict(opinion)} if opinion else {}))
+        second = {"second_opinion": asdict(opinion)} if opinion else {}
+        print_json(verdict_document(verdict) | second | ({"formal": proof_document(proof)} if proof else {}))
     else:
         console = Console(highlight=False)
         console.print(render_judgement(problem, judgement, seeds))
         if opinion:
             console.print(render_opinion(judgement, opinion))
-    is_fine = verdict.passed and not (opinion and opinion.stance == "differs")
+        if proof:
+            console.print(render_proof(proof))
+    is_fine = (
+        verdict.passed
+        and not (opinion and opinion.stance == "differs")
+        and not (proof and proof.outcome == "different")
+    )
     sys.exit(0 if is_fine else 1 if verdict.is_scored else 3)
 
 
@@ -69,6 +81,28 @@ def ask_second(problem: "Problem", judgement: "Judgement", seeds: tuple[int, ...
 
     assert judgement.candidate is not None, "a pass has a candidate"
     return local_second_opinion(isolation=judgement.verdict.isolation).ask(problem, judgement.candidate.text, seeds)
+
+
+def prove(problem: "Problem", judgement: "Judgement") -> "FormalResult":
+    """What can be proved of a judgement's candidate. Raises ToolNotFound without pyosys."""
+    from verifiers.formal import FormalOutcome, FormalProver, FormalResult
+    from verifiers.golden import harness_of
+    from verifiers.reference import as_reference
+
+    reference = as_reference(problem)
+    with FormalProver(isolation=judgement.verdict.isolation) as prover:
+        if reference is None or judgement.candidate is None:
+            missing = "the problem has no golden" if reference is None else "there is no candidate"
+            return FormalResult(outcome=FormalOutcome.UNKNOWN, reason=f"{missing} to compare", method="none")
+        harness = harness_of(reference)
+        return prover.prove(
+            golden=reference.oracle.golden,
+            golden_top=reference.oracle.golden_top,
+            candidate=judgement.candidate.text,
+            candidate_top=problem.top_module,
+            ports=harness.ports,
+            protocol=harness.protocol,
+        )
 
 
 def verdict_document(verdict: "Verdict") -> dict[str, Any]:

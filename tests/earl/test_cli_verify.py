@@ -160,3 +160,24 @@ def test_a_mismatch_names_the_lines_that_feed_the_wrong_output(verify):
     assert json.loads(out)["suspect_lines"] == [3]
     _, out, _ = verify(wrong, "--seed", "7")
     assert "Lines that feed a wrong output: 1 of 4" in out
+
+
+@pytest.mark.tool
+def test_formal_adds_a_proof_to_the_document_and_to_the_page(verify):
+    pytest.importorskip("pyosys")
+    same = HEADER + "  assign y = 4'hf ^ a;\nendmodule\n"
+    code, out, _ = verify(same, "--json", "--formal")
+    assert code == 0
+    assert json.loads(out)["formal"]["outcome"] == "equivalent"
+    code, out, _ = verify(same, "--formal")
+    assert (code, "formal: equivalent" in out) == (0, True)
+
+
+@pytest.mark.tool
+def test_formal_shows_the_inputs_that_tell_a_wrong_candidate_apart(verify):
+    pytest.importorskip("pyosys")
+    code, out, _ = verify(HEADER + "  assign y = a;\nendmodule\n", "--json", "--formal")
+    proof = json.loads(out)["formal"]
+    assert code == 1
+    assert (proof["outcome"], proof["output"]) == ("different", "y")
+    assert set(proof["counterexample"][-1]) == {"a"}
