@@ -84,10 +84,12 @@ def connect(address: str, settings: FarmSettings, *, token_file: Path | None = N
     Raises UsageError for an address of another form, InfrastructureError when nobody answers there.
     """
     if address.startswith(("http://", "https://")):
+        _require("httpx", "service")
         from verifiers.client import ServiceClient
 
         return ServiceClient(address, token=read_token(token_file) if token_file else None)
     if address == "ray" or address.startswith("ray://"):
+        _require("ray" if address == "ray" else "grpc", "ray")
         from verifiers.ray_farm import RayFarm
 
         return RayFarm(address, settings)
@@ -102,6 +104,11 @@ def connect(address: str, settings: FarmSettings, *, token_file: Path | None = N
         cache = Path(settings.cache) if settings.cache else None
         return Farm(num_workers=settings.num_workers, isolation=settings.isolation, cache=cache)
     raise UsageError(f"the verifier's address is {address!r}; it must be {ADDRESSES}.")
+
+
+def _require(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(f"this verifier's address needs the package {module}; pip install 'earl-rtl[{extra}]'")
 
 
 def read_token(path: Path) -> str:

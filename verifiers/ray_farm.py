@@ -230,7 +230,10 @@ def _connect(address: str) -> bool:
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise NoCluster(f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`") from error
+        raise NoCluster(
+            f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`, and if it wants a token"
+            " set RAY_AUTH_MODE and RAY_AUTH_TOKEN here as there"
+        ) from error
     return True
 
 

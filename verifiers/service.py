@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from toolchain.errors import EarlError
+from toolchain.errors import EarlError, UsageError
 from verifiers.connect import Judge
 from verifiers.judgement import Judgement
 from verifiers.probe import probe
@@ -208,6 +208,15 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ServiceError)
     async def refused(request: Request, error: ServiceError) -> JSONResponse:
         return error.response()
+
+    @app.exception_handler(UsageError)
+    async def unusable(request: Request, error: UsageError) -> JSONResponse:
+        return ServiceError(422, "invalid", str(error)).response()
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        """A fault of this program; the server logs its trace."""
+        return ServiceError(500, "internal", f"{type(error).__name__}; see the service's log").response()
 
     @app.exception_handler(EarlError)
     async def failed(request: Request, error: EarlError) -> JSONResponse:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from toolchain.errors import DeadlineExceeded, InfrastructureError, UsageError
 from verifiers import client_http
+from verifiers import connect as connect_module
 from verifiers.client import ServiceClient
 from verifiers.connect import FarmSettings, connect
 from verifiers.service_errors import ServiceError, overloaded
@@ -242,6 +243,13 @@ def test_nobody_at_the_address_is_told_with_a_deadline():
 def test_an_address_of_no_known_form_is_refused(address):
     with pytest.raises(UsageError):
         connect(address, FarmSettings())
+
+
+def test_a_package_that_an_address_needs_is_named(monkeypatch):
+    monkeypatch.setattr(connect_module.importlib.util, "find_spec", lambda name: None)
+    for address, needed in (("http://127.0.0.1:9", "httpx"), ("ray", "ray"), ("ray://host:1", "grpc")):
+        with pytest.raises(UsageError, match=rf"needs the package {needed}; pip install 'earl-rtl\["):
+            connect(address, FarmSettings())
 
 
 def test_a_job_without_seeds_is_refused_at_once():

@@ -89,6 +89,16 @@ def test_our_own_failure_is_no_verdict_and_its_key_may_try_again(farm, url):
     assert post(url, batch("passed"), key="k").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("failure", "status", "code"), [(UsageError("no seeds"), 422, "invalid"), (KeyError("bug"), 500, "internal")]
+)
+def test_other_failures_have_their_own_status_and_the_same_document(farm, url, failure, status, code):
+    farm.error = failure
+    response = post(url, batch("passed"))
+    assert (response.status_code, error_of(response)["code"]) == (status, code)
+    assert not error_of(response)["is_retryable"]
+
+
 def test_a_batch_that_takes_long_is_answered_pending_and_then_by_the_same_key(farm):
     with serving(farm, wait_s=0.05) as url:
         response = post(url, batch("held passed"), key="k")
