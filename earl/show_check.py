@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from earl.printable import printable
+from verifiers.mutate import Mutant
 from verifiers.oracle_gate import ProblemCheck, Survivor
 
-_SHOWN_SURVIVORS = 8  # a problem
+_SHOWN_MUTANTS = 8  # in one list
 
 
 def check_document(check: ProblemCheck) -> dict[str, Any]:
@@ -28,6 +29,12 @@ def check_document(check: ProblemCheck) -> dict[str, Any]:
         "num_equivalent": check.num_equivalent,
         "has_few_mutants": check.has_few_mutants,
         "survivors": [_survivor_document(survivor) for survivor in check.survivors],
+        "testbench_score": check.testbench_score,
+        "testbench_survivors": (
+            None
+            if check.testbench_survivors is None
+            else [_mutant_document(mutant) for mutant in check.testbench_survivors]
+        ),
     }
 
 
@@ -47,8 +54,7 @@ def render_checks(checks: Sequence[ProblemCheck]) -> RenderableType:
     """A row a problem, the passing mutants with their source lines, the reasons of quarantine, a summary."""
     parts: list[RenderableType] = [_table(checks)]
     for check in checks:
-        if check.survivors:
-            parts += [Text(), *_survivors(check)]
+        parts += _survivors(check)
     failed = [check for check in checks if not check.is_sound]
     if failed:
         parts += [Text(), Text("quarantined", style="bold red")]
@@ -57,22 +63,23 @@ def render_checks(checks: Sequence[ProblemCheck]) -> RenderableType:
 
 
 def _survivor_document(survivor: Survivor) -> dict[str, Any]:
-    mutant = survivor.mutant
+    return {**_mutant_document(survivor.mutant), "is_different": survivor.is_different, "evidence": survivor.evidence}
+
+
+def _mutant_document(mutant: Mutant) -> dict[str, Any]:
     return {
         "line": mutant.line,
         "source_line": mutant.source_line,
         "operator": mutant.operator,
         "before": mutant.before,
         "after": mutant.after,
-        "is_different": survivor.is_different,
-        "evidence": survivor.evidence,
     }
 
 
 def _table(checks: Sequence[ProblemCheck]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("problem", no_wrap=True)
-    for name in ("mutants", "pass", "equivalent", "score"):
+    for name in ("mutants", "pass", "equivalent", "score", "testbench alone"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for check in checks:
@@ -82,10 +89,15 @@ def _table(checks: Sequence[ProblemCheck]) -> Table:
             str(check.num_mutants),
             f"{len(check.survivors)}{f', {num_open} undecided' if num_open else ''}",
             str(check.num_equivalent),
-            "-" if check.mutation_score is None else f"{check.mutation_score:.0%}",
+            _percent(check.mutation_score),
+            _percent(check.testbench_score),
             _state(check),
         )
     return table
+
+
+def _percent(score: float | None) -> str:
+    return "-" if score is None else f"{score:.0%}"
 
 
 def _state(check: ProblemCheck) -> Text:
@@ -96,15 +108,25 @@ def _state(check: ProblemCheck) -> Text:
 
 def _survivors(check: ProblemCheck) -> list[Text]:
     """What the oracle does not see, with the place in the golden: this is what to repair a testbench by."""
-    lines = [_line(f"{check.problem_id}: mutants that pass", style="bold")]
-    for survivor in check.survivors[:_SHOWN_SURVIVORS]:
-        mutant = survivor.mutant
+    passing = [
+        (survivor.mutant, f"{'differs' if survivor.is_different else 'undecided'}: {survivor.evidence}")
+        for survivor in check.survivors
+    ]
+    seen = {mutant for mutant, _ in passing}
+    alone = [(mutant, "our own testbench fails it") for mutant in check.testbench_survivors or () if mutant not in seen]
+    return [
+        *_mutant_lines(f"{check.problem_id}: mutants that pass", passing),
+        *_mutant_lines(f"{check.problem_id}: mutants that its own testbench passes", alone),
+    ]
+
+
+def _mutant_lines(title: str, mutants: list[tuple[Mutant, str]]) -> list[Text]:
+    lines = [Text(), _line(title, style="bold")] if mutants else []
+    for mutant, why in mutants[:_SHOWN_MUTANTS]:
         lines.append(_line(f"  line {mutant.line}: {mutant.source_line}"))
-        state = "differs" if survivor.is_different else "undecided"
-        change = f"    {mutant.operator}: {mutant.before}  ->  {mutant.after}"
-        lines.append(_line(f"{change}   ({state}: {survivor.evidence})", style="cyan"))
-    if len(check.survivors) > _SHOWN_SURVIVORS:
-        lines.append(Text(f"  and {len(check.survivors) - _SHOWN_SURVIVORS} more: --json has all"))
+        lines.append(_line(f"    {mutant.operator}: {mutant.before}  ->  {mutant.after}   ({why})", style="cyan"))
+    if len(mutants) > _SHOWN_MUTANTS:
+        lines.append(Text(f"  and {len(mutants) - _SHOWN_MUTANTS} more: --json has all"))
     return lines
 
 

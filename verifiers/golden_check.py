@@ -12,9 +12,10 @@ from verifiers.golden import GoldenRun, harness_of
 from verifiers.infer import constant_outputs
 from verifiers.lexer import lex
 from verifiers.mutate import Mutant, mutants_of
+from verifiers.reference import as_reference
 from verifiers.seeds import group_seed
 from verifiers.trace import has_known_bit
-from verifiers.types import Candidate, Port, Problem, Protocol, ReferenceOracle, Verdict
+from verifiers.types import Candidate, Port, Problem, Protocol, Verdict
 from verifiers.verify import Verifier
 
 NUM_SEEDS = 3
@@ -43,9 +44,10 @@ def seeds_of(problem_id: str, seed: int) -> tuple[int, ...]:
 
 def golden_of(problem: Problem) -> tuple[str, str]:
     """The golden's source and the name of its top module. Raises UsageError for an oracle without one."""
-    if problem.oracle.golden is None:
+    oracle = problem.oracle
+    if oracle.golden is None or oracle.golden_top is None:
         raise UsageError("the oracle has no golden design, so nothing can be proved; add one that it must pass")
-    return problem.oracle.golden, problem.oracle.golden_top or problem.top_module
+    return oracle.golden, oracle.golden_top
 
 
 def check_golden(problem: Problem, verifier: Verifier, *, seed: int) -> GoldenCheck:
@@ -68,11 +70,11 @@ def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
     if failed:
         return GoldenCheck(problem_id=problem.problem_id, reasons=(f"the golden fails: {_why(failed[0])}",))
     # Whatever the oracle, its golden is a reference: our own stimulus shows what it does.
-    reference = ReferenceOracle(golden=golden, golden_top=golden_top, protocol=problem.oracle.protocol)
-    twin = replace(problem, oracle=reference)
-    harness = harness_of(twin)
-    runs = [verifier.goldens.run(twin, seed) for seed in seeds]
-    again = [verifier.goldens.run(twin, seeds[0], is_fresh=True).trace for _ in range(NUM_RUNS - 1)]
+    reference = as_reference(problem)
+    assert reference is not None, "golden_of has found a golden"
+    harness = harness_of(reference)
+    runs = [verifier.goldens.run(reference, seed) for seed in seeds]
+    again = [verifier.goldens.run(reference, seeds[0], is_fresh=True).trace for _ in range(NUM_RUNS - 1)]
     reasons = []
     if any(trace != runs[0].trace for trace in again) or any(v != verdicts[0] for v in verdicts[NUM_SEEDS:]):
         reasons.append(f"the golden differs between {NUM_RUNS} runs under seed {seeds[0]}")

@@ -19,6 +19,7 @@ from verifiers.golden_check import GoldenCheck, golden_of, seeds_of
 from verifiers.judgement import Judgement, WorkerSettings
 from verifiers.mutate import Mutant
 from verifiers.seeds import group_seed
+from verifiers.testbench_alone import testbench_alone
 from verifiers.types import Outcome, Port, Problem, Protocol, Stage, Verdict
 from verifiers.worker_process import WorkerLost, WorkerProcess
 
@@ -75,6 +76,7 @@ class ProblemCheck:
     num_killed: int = 0
     num_equivalent: int = 0  # passing mutants that are proved equivalent to the golden
     survivors: tuple[Survivor, ...] = ()
+    testbench_survivors: tuple[Mutant, ...] | None = None  # those that a testbench of the problem's own passes, alone
 
     @property
     def is_sound(self) -> bool:
@@ -89,6 +91,13 @@ class ProblemCheck:
     def mutation_score(self) -> float | None:
         """The part of the mutants that the oracle fails; None where there are none."""
         return self.num_killed / self.num_mutants if self.num_mutants else None
+
+    @property
+    def testbench_score(self) -> float | None:
+        """The part that the problem's own testbench fails without ours beside it; None where there are no such verdicts."""
+        if self.testbench_survivors is None or not self.num_mutants:
+            return None
+        return 1 - len(self.testbench_survivors) / self.num_mutants
 
     @property
     def has_few_mutants(self) -> bool:
@@ -130,9 +139,17 @@ class OracleGate:
 
     def _begin(self, problem: Problem) -> "_UnderWay":
         golden = self._check_golden(problem)
+        alone = testbench_alone(problem, golden.ports) if golden.mutants else None
+        return _UnderWay(
+            problem=problem,
+            golden=golden,
+            futures=self._submit(problem, golden),
+            futures_alone=self._submit(alone, golden) if alone is not None else None,
+        )
+
+    def _submit(self, problem: Problem, golden: GoldenCheck) -> "tuple[Future[Judgement], ...]":
         seeds = seeds_of(problem.problem_id, self._seed)[:1]  # one, as a verdict in training has
-        futures = tuple(self._farm.submit(problem, mutant.text, seeds) for mutant in golden.mutants)
-        return _UnderWay(problem=problem, golden=golden, futures=futures)
+        return tuple(self._farm.submit(problem, mutant.text, seeds) for mutant in golden.mutants)
 
     def _check_golden(self, problem: Problem) -> GoldenCheck:
         if self._worker is None:
@@ -162,7 +179,7 @@ class OracleGate:
         reasons = list(golden.reasons)
         for cheat in golden.passing_constants:
             reasons += self._judge_constant(problem, golden, cheat)
-        num_killed, num_equivalent, survivors = 0, 0, []
+        killed, num_equivalent, survivors = [], 0, []
         for mutant, future in zip(golden.mutants, under_way.futures, strict=True):
             verdict = future.result().verdict
             if not verdict.is_scored:
@@ -172,14 +189,15 @@ class OracleGate:
                 survivors += [survivor] if survivor is not None else []
                 num_equivalent += survivor is None
             elif not _is_no_mutant(verdict):
-                num_killed += 1
+                killed.append(mutant)
         check = ProblemCheck(
             problem_id=problem.problem_id,
             reasons=tuple(reasons),
             num_samples=golden.num_samples,
-            num_killed=num_killed,
+            num_killed=len(killed),
             num_equivalent=num_equivalent,
             survivors=tuple(survivors),
+            testbench_survivors=under_way.passing_alone({*killed, *(survivor.mutant for survivor in survivors)}),
         )
         return _with_score(check)
 
@@ -225,6 +243,15 @@ class _UnderWay:
     problem: Problem
     golden: GoldenCheck
     futures: tuple["Future[Judgement]", ...]
+    futures_alone: tuple["Future[Judgement]", ...] | None  # of the problem's own testbench without ours
+
+    def passing_alone(self, counted: set[Mutant]) -> tuple[Mutant, ...] | None:
+        """Those of the counted mutants that the problem's own testbench passes; None where it gives no verdict."""
+        verdicts = [future.result().verdict for future in self.futures_alone or ()]
+        if self.futures_alone is None or not all(verdict.is_scored for verdict in verdicts):
+            return None
+        pairs = zip(self.golden.mutants, verdicts, strict=True)
+        return tuple(mutant for mutant, verdict in pairs if mutant in counted and verdict.passed)
 
 
 def _is_no_mutant(verdict: Verdict) -> bool:

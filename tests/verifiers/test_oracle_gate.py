@@ -1,7 +1,7 @@
 """The oracle gate: mutation scores, what a proof does to them, and the reasons for quarantine."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -10,7 +10,19 @@ from verifiers.formal import FormalOutcome, FormalResult
 from verifiers.judgement import Judgement
 from verifiers.oracle_gate import JudgingFarm, OracleGate, ProblemCheck, Prover
 from verifiers.seeds import group_seed
-from verifiers.types import Clock, Outcome, Port, Problem, Protocol, ReferenceOracle, Reset, Stage, Verdict
+from verifiers.types import (
+    Clock,
+    Outcome,
+    PassRule,
+    Port,
+    Problem,
+    Protocol,
+    ReferenceOracle,
+    Reset,
+    Stage,
+    TestbenchOracle,
+    Verdict,
+)
 from verifiers.worker_process import WorkerLost, WorkerProcess
 
 pytestmark = pytest.mark.tool
@@ -106,11 +118,14 @@ class StubFarm:
     isolation: str = "rlimits"
     failing_seed: int = -1
     ends: dict[str, tuple[Outcome, Stage]] = field(default_factory=dict)  # part of a text -> how it ends
+    is_broken_alone: bool = False  # without a golden nothing can be judged
 
     def submit(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> Future[Judgement]:
         outcome = Outcome.MISMATCH if seeds == (self.failing_seed,) else Outcome.PASSED
         found = [end for part, end in self.ends.items() if part in completion_text]
         outcome, stage = found[0] if found else (outcome, Stage.COMPARE)
+        if self.is_broken_alone and problem.oracle.golden is None:
+            outcome = Outcome.TOOL_ERROR
         future = Future()
         future.set_result(Judgement(candidate=None, verdict=Verdict(outcome=outcome, stage=stage, seed=seeds[0])))
         return future
@@ -207,3 +222,55 @@ def test_equal_seeds_give_equal_checks_and_another_seed_other_stimulus(farm):
     with OracleGate(farm=farm, prover=FakeProver(FormalOutcome.EQUIVALENT), seed=1) as gate:
         (other,) = gate.check([problem])
     assert other.num_samples != first.num_samples
+
+
+_LAZY_TESTBENCH = """module tb;
+  reg clk = 0, rst = 1;
+  wire [3:0] expected, got;
+  integer errors = 0, samples = 0, i;
+  RefModule golden(.clk(clk), .rst(rst), .q(expected));
+  TopModule dut(.clk(clk), .rst(rst), .q(got));
+  initial begin
+    for (i = 0; i < 8; i = i + 1) begin
+      #5 clk = 1;
+      #5 clk = 0;
+      rst = 0;
+      samples = samples + 1;
+      if (got !== expected) errors = errors + 1;
+    end
+    $display("Mismatches: %0d in %0d samples", errors, samples);
+    $finish;
+  end
+endmodule
+"""
+
+
+_DECADE = _COUNTER.replace("wire [4:0] next = {1'b0, q} + 5'd1;", "wire [3:0] next = q == 4'd9 ? 4'd0 : q + 4'd1;")
+
+
+def _stock(testbench: str) -> Problem:
+    oracle = TestbenchOracle(
+        testbench=testbench,
+        rule=PassRule.MISMATCH_COUNT,
+        golden=_DECADE,
+        golden_top="RefModule",
+        protocol=_CLOCKED,
+    )
+    return replace(_problem(_DECADE), oracle=oracle)
+
+
+def test_a_testbench_of_its_own_is_measured_without_ours_beside_it(farm):
+    # Eight cycles never come to nine: what happens there only our own testbench sees.
+    check = _check(farm, _stock(_LAZY_TESTBENCH), FakeProver(FormalOutcome.EQUIVALENT))
+    assert check.is_sound
+    assert check.mutation_score == 1.0
+    assert {("4'd9", "4'd10"), ("4'd0", "4'd1")} <= {(m.before, m.after) for m in check.testbench_survivors}
+    assert "5'd1" not in {m.before for m in check.testbench_survivors}
+    assert check.testbench_score == 1 - len(check.testbench_survivors) / check.num_mutants
+    assert _check(farm, _problem(_DECADE, _CLOCKED), None).testbench_score is None
+
+
+def test_a_testbench_that_gives_no_verdict_alone_has_no_score():
+    farm = StubFarm(ends={"module": (Outcome.MISMATCH, Stage.COMPARE)}, is_broken_alone=True)
+    check = _check(farm, _stock(_LAZY_TESTBENCH), None)
+    assert (check.mutation_score, check.testbench_score) == (1.0, None)
