@@ -23,7 +23,7 @@ def draw_designs(num_designs: int, seed: int, *, num_traps: int = 3) -> list[tup
     """
     rng = random.Random(f"design mix {seed}")
     problems = make_problems(
-        families=None, levels=(1, 2, 3, 4, 5), split="train", num_problems=-(-num_designs // 4), seed=seed
+        families=None, levels=(1, 2, 3, 4, 5), split="train", num_problems=-(-num_designs // 3), seed=seed
     )
     designs = []
     for problem in problems:

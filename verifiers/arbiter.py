@@ -1,10 +1,11 @@
 """Gets answers from workers, and decides whose fault it is when none comes or a doubtful one does.
 
-A job that its worker does not survive, that runs out of time or memory beside others, or that ends as a tool error, is
-run again with all other workers at rest. A second death is the candidate's if the golden still runs there, and ours
-otherwise. What a problem's own golden does is the problem's fault, and not tried again.
+A job that its worker does not survive, that runs out of time or memory beside others or on a busy host, or that ends
+as a tool error, is run again with all other workers at rest. A second death is the candidate's if the golden still runs
+there, and ours otherwise. What a problem's own golden does is the problem's fault, and not tried again.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -104,6 +105,11 @@ def is_batch_alarm(verdict: Verdict) -> bool:
     return any(diagnostic.code == AUDIT_CODE for diagnostic in verdict.diagnostics)
 
 
+def is_host_busy() -> bool:
+    """Whether more programs have wanted to run in the last minute than this machine has processors."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
+
+
 def _group_of(jobs: tuple[Job, ...], *, is_fresh: bool = False) -> GroupJob:
     texts = tuple(job.completion_text for job in jobs)
     return GroupJob(problem=jobs[0].problem, completion_texts=texts, seeds=jobs[0].seeds, is_fresh=is_fresh)
@@ -115,4 +121,4 @@ def _is_doubtful(answer: Answer, visit: Visit) -> bool:
     if answer.source is Source.STORED or is_batch_alarm(verdict):
         return False
     is_odd = verdict.outcome in _LOAD_OUTCOMES or any(found.code == "crash" for found in verdict.diagnostics)
-    return our_fault(verdict) != "" or (is_odd and not visit.was_alone)
+    return our_fault(verdict) != "" or (is_odd and (not visit.was_alone or is_host_busy()))
