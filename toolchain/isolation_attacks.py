@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-SURVIVOR_S = 2.5
 _LINGER_S = 2.0
 _PR_GET_NO_NEW_PRIVS, _PTRACE_TRACEME, _CLONE_NEWUSER, _IPC_CREAT = 39, 0, 0x10000000, 0o1000
 _SHARED_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
@@ -89,17 +88,17 @@ def flood_output() -> None:
         os.write(2, block)
 
 
-def survive(_nonce: str) -> None:
+def survive(_nonce: str, seconds: str) -> None:
     """Leave a child in a session of its own that no polite signal ends, and refuse to end oneself."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
-            time.sleep(SURVIVOR_S)
+            time.sleep(float(seconds))
         os._exit(0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(SURVIVOR_S)
+    time.sleep(float(seconds))
 
 
 def gain_privileges() -> None:
