@@ -14,6 +14,7 @@ from statistics import fmean
 
 from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
 from hdl_bench.jsonl import read_rows
+from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.statistics import pass_at_k
 from toolchain.errors import UsageError
@@ -21,6 +22,7 @@ from toolchain.executor import Executor
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
 from verifiers.connect import Judge
+from verifiers.formal import FormalOutcome, FormalProver
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Verdict
 
@@ -38,11 +40,13 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredRow:
-    """A row and what became of it. `compatible` is None for a benchmark that has no upstream."""
+    """A row and what became of it. `compatible` is None for a benchmark that has no upstream, `proof` where none was
+    tried: only passes on stock testbenches are put to proof."""
 
     sample: Sample
     verdict: Verdict
     compatible: CompatibleResult | None
+    proof: FormalOutcome | None = None
 
     @property
     def is_disagreement(self) -> bool:
@@ -110,24 +114,29 @@ def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
 def score_samples(
     benchmark: ScoredBenchmark,
     samples: Sequence[Sample],
-    judge: Judge,
-    upstream: "Upstream | None",
+    judges: "Judges",
     *,
     progress: Progress,
 ) -> Score:
-    """Judge all samples. `upstream` runs the benchmark's own way beside ours; None leaves it out."""
-    jobs = [
-        (benchmark.problems[s.problem_id], benchmark.prepare(s.problem_id, s.completion), EVAL_SEEDS) for s in samples
-    ]
-    judgements = judge.judge_all(jobs, lambda done, total: progress("hardened", done, total))
+    """Judge all samples."""
+    problems = [benchmark.problems[s.problem_id] for s in samples]
+    texts = [benchmark.prepare(s.problem_id, s.completion) for s in samples]
+    jobs = [(problem, text, EVAL_SEEDS) for problem, text in zip(problems, texts, strict=True)]
+    judgements = judges.ours.judge_all(jobs, lambda done, total: progress("hardened", done, total))
+    answers: list[tuple[Verdict, FormalOutcome | None]] = [(judgement.verdict, None) for judgement in judgements]
+    if judges.prover is not None:
+        answers = prove_passes(problems, judgements, judges.prover, lambda done: progress("proofs", done, len(samples)))
     results: list[CompatibleResult | None] = [None] * len(samples)
-    if upstream is not None and benchmark.compatible is not None:
+    if judges.upstream is not None and benchmark.compatible is not None:
         compatible_jobs = [benchmark.compatible(s.problem_id, s.completion) for s in samples]
-        results = [*upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
-    rows = zip(samples, judgements, results, strict=True)
+        results = [*judges.upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
+    rows = zip(samples, answers, results, strict=True)
     return Score(
         benchmark=benchmark,
-        rows=tuple(ScoredRow(sample=s, verdict=j.verdict, compatible=r) for s, j, r in rows),
+        rows=tuple(
+            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof)
+            for sample, (verdict, proof), result in rows
+        ),
     )
 
 
@@ -163,6 +172,15 @@ class Upstream:
             return run_check(self._checker, job, executor)
         finally:
             self._free.put(executor)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judges:
+    """Who judges: ours always; the prover and the benchmark's own way where they are wanted."""
+
+    ours: Judge
+    prover: FormalProver | None = None
+    upstream: Upstream | None = None
 
 
 def reason_of(row: ScoredRow) -> str:

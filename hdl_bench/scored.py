@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hdl_bench.compatible import CompatibleJob
 from hdl_bench.errata import Erratum
-from verifiers.types import Problem
+from verifiers.types import Problem, TestbenchOracle
 
 _MARKS = ("```", "~~~", "[BEGIN]", "[DONE]", "<think>", "</think>")
 
@@ -21,6 +21,11 @@ class ScoredBenchmark:
     # (problem_id, completion) -> how upstream would run it; None where there is no upstream
     compatible: Callable[[str, str], CompatibleJob] | None = None
     errata: dict[str, Erratum] = field(default_factory=dict)
+
+    @property
+    def has_stock_testbenches(self) -> bool:
+        """Whether some problem is judged by a testbench that is not ours."""
+        return any(isinstance(problem.oracle, TestbenchOracle) for problem in self.problems.values())
 
 
 def whole_answer(completion: str) -> str:

@@ -8,9 +8,12 @@ import click
 from earl.cli.common import console
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from rich.table import Table
 
     from hdl_bench.score import Score, ScoredRow
+    from verifiers.formal import FormalProver
 
 _SHOWN_DISAGREEMENTS = 20
 
@@ -22,16 +25,25 @@ _SHOWN_DISAGREEMENTS = 20
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all verdicts to this file.")
 @click.option("--verifier", default="local", show_default=True, help="Who judges: local, http(s)://..., ray, auto.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes here.")
-def command(name: str, root: Path, samples: Path, out: Path | None, verifier: str, workers: int) -> None:
+@click.option(
+    "--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches. Default: if pyosys."
+)
+def command(  # noqa: PLR0913  (one parameter an option)
+    name: str, root: Path, samples: Path, out: Path | None, verifier: str, workers: int, is_formal: bool | None
+) -> None:
     """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
+
+    A pass on a stock testbench is also put to proof, where pyosys is installed or --formal asks for it.
 
     Exit codes: 0 all rows were judged, whatever the verdicts; 2 usage, 3 infrastructure.
     """
+    from contextlib import ExitStack
+
     from rich.console import Console
 
     from earl.run_folder import write_atomically
     from hdl_bench.benchmarks import load_benchmark
-    from hdl_bench.score import Upstream, read_samples, score_samples
+    from hdl_bench.score import Judges, Upstream, read_samples, score_samples
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
 
@@ -40,18 +52,40 @@ def command(name: str, root: Path, samples: Path, out: Path | None, verifier: st
     upstream = None
     if benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])
-    with console.status("") as status, connect(verifier, FarmSettings(num_workers=workers)) as judge:
+    with ExitStack() as opened:
+        prover = _open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
+        ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=workers)))
+        status = opened.enter_context(console.status(""))
 
         def show(what: str, num_done: int, num_jobs: int) -> None:
             status.update(f"{what}: {num_done} of {num_jobs} judged")
 
-        score = score_samples(benchmark, rows, judge, upstream, progress=show)
+        judges = Judges(ours=ours, prover=prover, upstream=upstream)
+        score = score_samples(benchmark, rows, judges, progress=show)
     if out:
         write_atomically(out, score_document(score))
     screen = Console(highlight=False)
     screen.print(summary_table(score))
     if score.disagreements:
         screen.print(disagreement_table(score.disagreements))
+
+
+def _open_prover(opened: "ExitStack", is_formal: bool | None) -> "FormalProver | None":
+    """The prover that is wanted (None: if pyosys is there). Raises ToolNotFound when it is wanted and missing."""
+    from toolchain.errors import ToolNotFound
+    from toolchain.yosys import find_pyosys
+    from verifiers.formal import FormalProver
+
+    if is_formal is False:
+        return None
+    try:
+        find_pyosys()
+    except ToolNotFound:
+        if is_formal:
+            raise
+        console.print("passes are not put to proof: pyosys is not installed (pip install 'earl-rtl\\[formal]')")
+        return None
+    return opened.enter_context(FormalProver())
 
 
 def score_document(score: "Score") -> dict[str, Any]:
@@ -83,6 +117,8 @@ def _row_document(row: "ScoredRow") -> dict[str, Any]:
         "sample_idx": row.sample.sample_idx,
         **verdict_document(row.verdict),
     }
+    if row.proof is not None:
+        document["formal"] = row.proof.value
     if row.compatible is not None:
         document["compatible"] = {"passed": row.compatible.passed, "letter": row.compatible.letter}
     return document
@@ -102,6 +138,7 @@ def _summary(score: "Score") -> dict[str, Any]:
         "pass@1_compatible": score.compatible_rate(),
         "num_disagreements": len(score.disagreements),
         "outcomes": dict(Counter(row.verdict.outcome.value for row in score.rows).most_common()),
+        "proofs": dict(Counter(row.proof.value for row in score.rows if row.proof).most_common()),
         "letters": dict(Counter(row.compatible.letter for row in score.rows if row.compatible).most_common()),
     }
 
@@ -127,6 +164,9 @@ def summary_table(score: "Score") -> "Table":
     table.add_section()
     for outcome, count in summary["outcomes"].items():
         table.add_row(outcome, f"{count:,}")
+    table.add_section()
+    for proof, count in summary["proofs"].items():
+        table.add_row(f"proof: {proof}", f"{count:,}")
     table.add_section()
     for letter, count in summary["letters"].items():
         table.add_row(f"upstream {letter}  {LETTERS[letter]}", f"{count:,}")

@@ -9,7 +9,7 @@ from stock_checkout import PROBLEMS, write_checkout
 from hdl_bench.benchmarks import load_benchmark
 from hdl_bench.compatible import CompatibleResult
 from hdl_bench.errata import Erratum
-from hdl_bench.score import Sample, Score, ScoredRow, Upstream, read_samples, reason_of, score_samples
+from hdl_bench.score import Judges, Sample, Score, ScoredRow, Upstream, read_samples, reason_of, score_samples
 from hdl_bench.scored import ScoredBenchmark, whole_answer
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import UsageError
@@ -152,7 +152,7 @@ class FakeJudge:
 def test_every_row_is_judged_duplicates_too_and_progress_is_told():
     samples = [Sample(problem_id="a", sample_idx=i, completion=text) for i, text in enumerate(("good", "bad", "good"))]
     told = []
-    score = score_samples(benchmark_of("a"), samples, FakeJudge(), None, progress=lambda *now: told.append(now))
+    score = score_samples(benchmark_of("a"), samples, Judges(ours=FakeJudge()), progress=lambda *now: told.append(now))
     assert [row.verdict.passed for row in score.rows] == [True, False, True]
     assert [row.sample for row in score.rows] == samples
     assert told == [("hardened", 1, 3), ("hardened", 2, 3), ("hardened", 3, 3)]
@@ -178,7 +178,7 @@ def test_a_checkout_is_scored_by_both_rules(tmp_path):
     samples = [Sample(problem_id="Prob901_wire", sample_idx=i, completion=text) for i, text in enumerate(texts)]
     upstream = Upstream([local_executor(), local_executor()])
     with Farm(num_workers=1) as farm:
-        score = score_samples(benchmark, samples, farm, upstream, progress=lambda *now: None)
+        score = score_samples(benchmark, samples, Judges(ours=farm, upstream=upstream), progress=lambda *now: None)
     assert [row.verdict.outcome for row in score.rows] == [
         Outcome.PASSED,
         Outcome.MISMATCH,
