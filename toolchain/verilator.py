@@ -20,7 +20,7 @@ _MESSAGE = re.compile(
 _PLACELESS = re.compile(r"^%Error(?:-(?P<code>[A-Z0-9_]+))?: (?P<text>(?!Exiting due to).+)$")
 _RUNTIME = ("verilated", "verilated_timing", "verilated_threads")
 _RUNTIME_IF_THERE = ("verilated_random", "verilated_probdist")  # of newer releases
-_CXX_FLAGS = ("-std=c++20", "-fcoroutines", "-O0", "-w", "-DVL_TIME_CONTEXT", "-DVM_COVERAGE=0", "-DVM_SC=0")
+_CXX_FLAGS = ("-std=c++20", "-fcoroutines", "-O0", "-w", "-DVM_COVERAGE=0", "-DVM_SC=0")
 _CXX_FLAGS += ("-DVM_TRACE=0",)
 
 

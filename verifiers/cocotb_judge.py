@@ -9,19 +9,23 @@ too. With tests alone, a design that is right for just their length and stimulus
 import functools
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.cocotb import TestResult, find_cocotb
+from toolchain.cocotb import CocotbInstall, TestResult, find_cocotb
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError, UsageError
 from toolchain.executor import Executor, LocalExecutor
 from toolchain.tool import find_tool
+from verifiers.build_cache import BuildCache, default_folder
 from verifiers.checker import run_check
 from verifiers.cocotb_checker import TEST_MODULE, CocotbChecker, CocotbJob, CocotbLister
+from verifiers.cocotb_verilator import VerilatorCocotb
 from verifiers.lexer import rename_identifier
-from verifiers.simulate import Failure
+from verifiers.simulate import DESIGN_FILE, Failure
 from verifiers.types import CocotbOracle, Problem
+from verifiers.verilator_build import PROGRAM
 
 FULL_RUNGS = frozenset(("bubblewrap", "container"))  # what a stranger's Python needs around it
 _NUM_CONTROLS = 1024
@@ -39,16 +43,18 @@ class CocotbJudge:
     """cocotb test modules under one executor, which must show the folders of `CocotbInstall.read_only`.
 
     The tests of a module, and that the golden passes them, are kept, the most recent ones. Raises ToolNotFound when
-    cocotb or Icarus is not installed.
+    cocotb or Icarus is not installed. `verilator` is called when the first oracle asks for that simulator.
     """
 
-    def __init__(self, *, executor: Executor) -> None:
+    def __init__(
+        self, *, executor: Executor, verilator: Callable[[CocotbInstall], VerilatorCocotb] | None = None
+    ) -> None:
         self._executor = executor
+        self._make_verilator = verilator
         self._install = find_cocotb()
         iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._checker = CocotbChecker(iverilog=iverilog, vvp=vvp, install=self._install)
         self._lister = CocotbLister(iverilog=iverilog, vvp=vvp, install=self._install)
-        self.versions = {"cocotb": self._install.version}
         self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
 
     def judge(self, problem: Problem, design: str, seed: int) -> CocotbFinding | Failure:
@@ -63,6 +69,11 @@ class CocotbJudge:
             self.control(problem, is_fresh=True)
             results = self._run(problem.oracle, problem.top_module, design, seed)
         return results if isinstance(results, Failure) else _find_faults(names, results)
+
+    def versions_of(self, oracle: CocotbOracle) -> dict[str, str]:
+        """The versions of what judges by an oracle, beside Icarus."""
+        simulator = self._verilator.versions if oracle.simulator == "verilator" else {}
+        return {"cocotb": self._install.version, **simulator}
 
     def control(self, problem: Problem, *, is_fresh: bool = False) -> tuple[str, ...]:
         """The names of the tests that a candidate must pass; where there is a golden, it has passed them.
@@ -100,9 +111,17 @@ class CocotbJudge:
         return names
 
     def _run(self, oracle: CocotbOracle, top_module: str, design: str, seed: int) -> tuple[TestResult, ...] | Failure:
-        if oracle.simulator != "icarus":
-            raise UsageError(f"the cocotb oracle's simulator is {oracle.simulator!r}; use icarus.")
-        return run_check(self._checker, _job(oracle, top_module, design, seed), self._executor)
+        job = _job(oracle, top_module, design, seed)
+        if oracle.simulator == "icarus":
+            return run_check(self._checker, job, self._executor)
+        if oracle.simulator == "verilator" and self._make_verilator is not None:
+            return self._verilator.run(job)
+        raise UsageError(f"the cocotb oracle's simulator is {oracle.simulator!r}; use icarus or verilator.")
+
+    @functools.cached_property
+    def _verilator(self) -> VerilatorCocotb:
+        assert self._make_verilator is not None
+        return self._make_verilator(self._install)
 
 
 def local_cocotb_judge(*, isolation: str, scratch: Path | None = None) -> CocotbJudge:
@@ -114,11 +133,16 @@ def local_cocotb_judge(*, isolation: str, scratch: Path | None = None) -> Cocotb
                 f"Icarus or this Python is installed under {folder}, which holds the home folder: the sandbox would "
                 "show that to tests and candidates. Install it in a folder of its own."
             )
-    return CocotbJudge(executor=LocalExecutor(isolation=isolation, read_only=folders, scratch=scratch))
+    return CocotbJudge(
+        executor=LocalExecutor(isolation=isolation, read_only=folders, scratch=scratch),
+        verilator=lambda install: VerilatorCocotb(
+            isolation=isolation, cache=BuildCache(default_folder()), install=install, scratch=scratch
+        ),
+    )
 
 
 def _job(oracle: CocotbOracle, top_module: str, design: str, seed: int) -> CocotbJob:
-    taken = {name for name, _ in oracle.files} & {f"{TEST_MODULE}.py", "design.v"}
+    taken = {name for name, _ in oracle.files} & {f"{TEST_MODULE}.py", DESIGN_FILE, PROGRAM}
     if taken:
         raise UsageError(f"the cocotb oracle's file {min(taken)} has a name that is ours; rename it.")
     return CocotbJob(

