@@ -22,6 +22,7 @@ from verifiers.types import FirstMismatch, Port, Protocol
 
 __all__ = ["FormalOutcome", "FormalProver", "FormalResult"]
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormalResult:
     """The end of one proof. `method` names the engine that decided, or the stage that gave up."""
@@ -60,7 +61,7 @@ class FormalProver:
         self._process.close()
         self._executor.close()
 
-    def prove(
+    def prove(  # noqa: PLR0913  (two designs and what they share)
         self,
         *,
         golden: str,
@@ -112,7 +113,7 @@ class FormalProver:
             designs = (Design(text=text, top=top),)
             played = self._simulator.simulate(designs, (playback,), ports=job.ports, protocol=job.protocol)
             if isinstance(played, Failure):
-                return f"a counterexample could not be replayed: the run of {top} ended at {played.stage} ({played.ending})"
+                return f"a counterexample could not be replayed: {top} ended at {played.stage} ({played.ending})"
             traces.append(played[0][0])
         golden, candidate = traces
         mismatch = compare(expectation_of(golden, stimulus), candidate).first_mismatch

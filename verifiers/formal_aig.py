@@ -32,9 +32,9 @@ class Aig:
         """The literal of left AND right. Raises AigTooLarge past the limit of nodes."""
         if left > right:
             left, right = right, left
-        if left == FALSE or left == right ^ 1:
+        if left in (FALSE, right ^ 1):
             return FALSE
-        if left == TRUE or left == right:
+        if left in (TRUE, right):
             return right
         key = (left, right)
         literal = self._gates.get(key)

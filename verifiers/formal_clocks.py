@@ -40,9 +40,7 @@ class Clocking:
     triggers: tuple[dict[str, Edge], dict[str, Edge]]  # by flip-flop, of the golden and of the candidate
 
 
-def find_clocking(
-    netlists: tuple[Netlist, Netlist], ports: tuple[Port, ...], protocol: Protocol, aig: Aig
-) -> Clocking:
+def find_clocking(netlists: tuple[Netlist, Netlist], ports: tuple[Port, ...], protocol: Protocol, aig: Aig) -> Clocking:
     """The clocking of both sides. `aig` is scratch. Raises UnsupportedDesign."""
     inputs = {port.name: [aig.variable() for _ in range(port.width)] for port in ports if port.direction == "input"}
     clocks = {inputs[clock.name][0]: clock.name for clock in protocol.clocks}
@@ -86,7 +84,9 @@ def _check_level_controls(netlist: Netlist, evaluation: Evaluation, inputs: set[
             continue
         if control.bit[0] & ~1 not in inputs and control.bit[0] > TRUE:
             raise UnsupportedDesign("an asynchronous control or a latch enable is no input of the design")
-        if not cell.is_latch and any(bit not in ((FALSE, TRUE), (TRUE, FALSE)) for bit in loaded_value(cell, evaluation)):
+        if not cell.is_latch and any(
+            bit not in ((FALSE, TRUE), (TRUE, FALSE)) for bit in loaded_value(cell, evaluation)
+        ):
             raise UnsupportedDesign("an asynchronous control loads a value that is not constant")
 
 

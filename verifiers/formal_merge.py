@@ -33,9 +33,7 @@ def merge_latches(aig: Aig, latches: Latches, bad: int, signatures: dict[int, Ha
         copy = _Copy(aig, merged_into)
         following = {variable: copy.literal(after) for variable, after in latches}
         classes = {
-            variable: None
-            if name is None and following[variable] == FALSE
-            else (name, following[variable])
+            variable: None if name is None and following[variable] == FALSE else (name, following[variable])
             for variable, name in classes.items()
         }
         if _representatives(classes) == merged_into:

@@ -46,7 +46,12 @@ class MachineBuilder:
     """Builds the machine of two netlists, the golden's first."""
 
     def __init__(
-        self, netlists: tuple[Netlist, Netlist], clocking: Clocking, ports: tuple[Port, ...], protocol: Protocol, aig: Aig
+        self,
+        netlists: tuple[Netlist, Netlist],
+        clocking: Clocking,
+        ports: tuple[Port, ...],
+        protocol: Protocol,
+        aig: Aig,
     ) -> None:
         self._aig = aig
         self._netlists = netlists
@@ -109,7 +114,9 @@ class MachineBuilder:
         if not self._clocks:
             return {}
         if not self._clocking.has_levels:
-            return {Edge(clock=self._clocks[0], is_rising=True): self._variable() if self._clocking.is_optional else TRUE}
+            return {
+                Edge(clock=self._clocks[0], is_rising=True): self._variable() if self._clocking.is_optional else TRUE
+            }
         events, is_free = {}, TRUE
         for clock, level in levels.items():
             toggles = self._aig.land(self._variable(), is_free)

@@ -5,8 +5,8 @@ two asynchronous controls. It evaluates on any graph; what the clocks do is `for
 """
 
 import graphlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from verifiers.formal_aig import ONE, UNKNOWN, ZERO, Aig, Bit, bit_choice
 from verifiers.formal_cells import CellInputs, UnsupportedCell, evaluate_cell
@@ -104,12 +104,12 @@ class Netlist:
         cells = [_to_cell(name, cell) for name, cell in module["cells"].items() if cell["type"] not in _NO_VALUE]
         drivers = self._drivers(cells)
         self.open_nets = self._open_nets(cells, drivers)
-        beyond = {bit for name, net in module["netnames"].items() if name.startswith(_MEMORY_NET) for bit in net["bits"]}
+        beyond = {
+            bit for name, net in module["netnames"].items() if name.startswith(_MEMORY_NET) for bit in net["bits"]
+        }
         if is_golden and (set(self.open_nets) - beyond or _floats(cells, self.outputs)):
             raise UnsupportedDesign("the golden has a net that nothing drives")
-        self.cells = _in_order(cells, drivers) or _in_order(_without_kept_values(cells, drivers), drivers)
-        if self.cells is None:
-            raise UnsupportedDesign("there is a combinational loop")
+        self.cells = _in_order(cells, drivers)
         self.registers = tuple(cell for cell in self.cells if cell.is_register)
         self.state_bits: tuple[NetBit, ...] = tuple(bit for cell in self.registers for bit in cell.output)
         self.initial = self._initial(module["netnames"])
@@ -239,74 +239,30 @@ def _floats(cells: list[Cell], outputs: dict[str, tuple[NetBit, ...]]) -> bool:
     return has_z or any(bit in ("x", "z") for bits in outputs.values() for bit in bits)
 
 
-def _below(cells: Sequence[Cell], drivers: dict[NetBit, int]) -> list[set[int]]:
-    """By cell, the indices of those that its output follows at once."""
-    return [
-        {drivers[bit] for port in cell.level_inputs for bit in cell.ports[port] if drivers.get(bit, -1) >= 0}
-        for cell in cells
-    ]
-
-
-def _without_kept_values(cells: list[Cell], drivers: dict[NetBit, int]) -> list[Cell]:
-    """The cells, with `_KEPT` where a branch of a combinational block leads the block's own output back.
+def _in_order(cells: list[Cell], drivers: dict[NetBit, int]) -> tuple[Cell, ...]:
+    """The cells, each behind those that its output follows at once. Raises UnsupportedDesign for a loop.
 
     The front end takes a case with an item for every value as complete. Only an x then takes no item, and the block
-    keeps its old value: `Evaluation.kept` tells when.
+    keeps its old value, which is a loop through the default of a branch: `_KEPT` takes its place there.
     """
-    loops = _loops(_below(cells, drivers))
-    cut = list(cells)
-    for index, cell in enumerate(cells):
-        if cell.is_branch and loops[index] is not None:
-            default = tuple(
-                _KEPT if drivers.get(bit, -1) >= 0 and loops[drivers[bit]] == loops[index] else bit
-                for bit in cell.ports["A"]
-            )
-            cut[index] = replace(cell, ports=cell.ports | {"A": default})
-    return cut
+    cells = list(cells)
+    while True:
+        below = {
+            index: {drivers[bit] for port in cell.level_inputs for bit in cell.ports[port] if drivers.get(bit, -1) >= 0}
+            for index, cell in enumerate(cells)
+        }
+        try:
+            return tuple(cells[index] for index in graphlib.TopologicalSorter(below).static_order())
+        except graphlib.CycleError as error:
+            _cut(cells, drivers, error.args[1])
 
 
-def _loops(below: list[set[int]]) -> list[int | None]:
-    """By node, a number that the nodes of one loop share (a strongly connected component), None outside all loops."""
-    numbers: list[int | None] = [None] * len(below)
-    lowest = [0] * len(below)
-    loops: list[int | None] = [None] * len(below)
-    stack: list[int] = []
-    on_stack: set[int] = set()
-    num_visited = 0
-    for root in range(len(below)):
-        pending = [] if numbers[root] is not None else [(root, iter(below[root]))]
-        while pending:
-            node, lower = pending[-1]
-            if numbers[node] is None:
-                numbers[node] = lowest[node] = num_visited
-                num_visited += 1
-                stack.append(node)
-                on_stack.add(node)
-            for follower in lower:
-                if numbers[follower] is None:
-                    pending.append((follower, iter(below[follower])))
-                    break
-                if follower in on_stack:
-                    lowest[node] = min(lowest[node], numbers[follower])
-            else:
-                pending.pop()
-                if pending:
-                    lowest[pending[-1][0]] = min(lowest[pending[-1][0]], lowest[node])
-                if lowest[node] == numbers[node]:
-                    members = []
-                    while not members or members[-1] != node:
-                        members.append(stack.pop())
-                    on_stack.difference_update(members)
-                    if len(members) > 1 or node in below[node]:
-                        for member in members:
-                            loops[member] = node
-    return loops
-
-
-def _in_order(cells: list[Cell], drivers: dict[NetBit, int]) -> tuple[Cell, ...] | None:
-    """The cells, each behind those that its output follows at once; None where that is a loop."""
-    try:
-        order = graphlib.TopologicalSorter(dict(enumerate(_below(cells, drivers)))).static_order()
-        return tuple(cells[index] for index in order)
-    except graphlib.CycleError:
-        return None
+def _cut(cells: list[Cell], drivers: dict[NetBit, int], loop: list[int]) -> None:
+    """Put `_KEPT` for a default in a loop, whose cells each drive the next. Raises UnsupportedDesign without one."""
+    for driver, index in pairwise(loop):
+        cell = cells[index]
+        if cell.is_branch and any(drivers.get(bit) == driver for bit in cell.ports["A"]):
+            default = tuple(_KEPT if drivers.get(bit) == driver else bit for bit in cell.ports["A"])
+            cells[index] = replace(cell, ports=cell.ports | {"A": default})
+            return
+    raise UnsupportedDesign("there is a combinational loop")

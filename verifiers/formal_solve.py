@@ -46,7 +46,9 @@ def solve(machine: Machine, *, abc: Path, folder: Path, deadline: float, usual: 
     if runs.play(_FEW_STEPS if machine.latches else 4, deadline):
         return Answer(is_decided=True, method="random runs", trace=runs.trace)
     if not runs.has_said:
-        return Answer(is_decided=False, method="random runs", reason="the golden's outputs were never known in random runs")
+        return Answer(
+            is_decided=False, method="random runs", reason="the golden's outputs were never known in random runs"
+        )
     merged = merge_latches(machine.aig, machine.latches, machine.bad, runs.signatures())
     if merged.bad == FALSE:
         return Answer(is_decided=True, method="equal registers")
@@ -124,13 +126,17 @@ def _ask_abc(machine: Machine, merged: Merged, abc: Path, folder: Path, deadline
     script = f"read_aiger {_FILE}; {proof}; print_status; write_cex -a -t {_TRACE}"
     argv = [str(abc), "-q", script]
     try:
-        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=left, check=False, errors="replace")
+        done = subprocess.run(
+            argv, cwd=folder, capture_output=True, text=True, timeout=left, check=False, errors="replace"
+        )
     except subprocess.TimeoutExpired:
         return Answer(is_decided=False, method="abc", reason="the proof took longer than the deadline")
     status = _STATUS.search(done.stdout)
     if done.returncode != 0 or status is None:
         said = (done.stdout + done.stderr).strip().splitlines()
-        return Answer(is_decided=False, method="abc", reason=f"ABC did not decide: {said[-1] if said else 'in silence'}")
+        return Answer(
+            is_decided=False, method="abc", reason=f"ABC did not decide: {said[-1] if said else 'in silence'}"
+        )
     if status[1] == "1":
         return Answer(is_decided=True, method="abc")
     return Answer(is_decided=True, method="abc", trace=_read_trace(folder.joinpath(_TRACE).read_text(), inputs))

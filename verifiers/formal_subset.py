@@ -86,34 +86,11 @@ def _input_paths(top: ast.InstanceSymbol) -> dict[str, str]:
 def _check_nodes(top: ast.InstanceSymbol) -> None:
     inputs = set(_input_paths(top).values())
 
-    def visit(node) -> None:
-        for kind, name in _REFUSED_STATEMENTS.items():
-            if isinstance(node, kind):
-                raise _Doubt(f"the design has {name}")
-        match node:
-            case ast.BlockStatement() if node.blockKind != ast.StatementBlockKind.Sequential:
-                raise _Doubt("the design has a fork")
-            case ast.CaseStatement():
-                _check_case(node, inputs)
-            case ast.ConditionalStatement() if node.check != _NO_CHECK:
-                raise _Doubt("unique and priority promise what a simulator does not enforce")
-            case ast.AssignmentExpression() if node.timingControl is not None:
-                raise _Doubt("an assignment has a delay")
-            case ast.ContinuousAssignSymbol() if node.delay is not None:
-                raise _Doubt("an assignment has a delay")
-            case ast.PrimitiveInstanceSymbol() if node.delay is not None:
-                raise _Doubt("a gate has a delay")
-            case ast.NetSymbol():
-                if node.delay is not None or node.netType.name not in _NET_TYPES:
-                    raise _Doubt("a net has a delay or is no plain wire")
-            case ast.SubroutineSymbol():
-                _check_subroutine(node)
-
     errors: list[_Doubt] = []
 
     def guarded(node) -> ast.VisitAction:
         try:
-            visit(node)
+            _check_node(node, inputs)
         except _Doubt as doubt:
             errors.append(doubt)
             return ast.VisitAction.Interrupt
@@ -122,6 +99,28 @@ def _check_nodes(top: ast.InstanceSymbol) -> None:
     top.visit(guarded)
     if errors:
         raise errors[0]
+
+
+def _check_node(node, inputs: set[str]) -> None:
+    for kind, name in _REFUSED_STATEMENTS.items():
+        if isinstance(node, kind):
+            raise _Doubt(f"the design has {name}")
+    match node:
+        case ast.BlockStatement() if node.blockKind != ast.StatementBlockKind.Sequential:
+            raise _Doubt("the design has a fork")
+        case ast.CaseStatement():
+            _check_case(node, inputs)
+        case ast.ConditionalStatement() if node.check != _NO_CHECK:
+            raise _Doubt("unique and priority promise what a simulator does not enforce")
+        case ast.AssignmentExpression() if node.timingControl is not None:
+            raise _Doubt("an assignment has a delay")
+        case ast.ContinuousAssignSymbol() | ast.PrimitiveInstanceSymbol() if node.delay is not None:
+            raise _Doubt("an assignment has a delay")
+        case ast.NetSymbol():
+            if node.delay is not None or node.netType.name not in _NET_TYPES:
+                raise _Doubt("a net has a delay or is no plain wire")
+        case ast.SubroutineSymbol():
+            _check_subroutine(node)
 
 
 def _check_case(node: ast.CaseStatement, inputs: set[str]) -> None:
@@ -257,4 +256,6 @@ def _check_races(top: ast.InstanceSymbol, blocks: list[_Block]) -> None:
     for block in clocked:
         others = connected.union(*(other.read for other in blocks if other is not block))
         if block.blocking & others:
-            raise _Doubt(f"{min(block.blocking & others)} is set by a blocking assignment at a clock edge and read elsewhere")
+            raise _Doubt(
+                f"{min(block.blocking & others)} is set by a blocking assignment at a clock edge and read elsewhere"
+            )

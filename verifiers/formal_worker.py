@@ -73,9 +73,7 @@ def _compare(job: FormalJob, deadline: float) -> FormalAnswer:
     netlists = (Netlist(modules["golden"], is_golden=True), Netlist(modules["candidate"], is_golden=False))
     clocking = find_clocking(netlists, job.ports, job.protocol, Aig(max_nodes=MAX_GATES))
     machine = MachineBuilder(netlists, clocking, job.ports, job.protocol, Aig(max_nodes=MAX_GATES)).build()
-    usual = {
-        machine.step.inputs[reset.name][0]: int(not reset.is_active_high) for reset in job.protocol.resets
-    }
+    usual = {machine.step.inputs[reset.name][0]: int(not reset.is_active_high) for reset in job.protocol.resets}
     answer = solve(machine, abc=find_pyosys().abc, folder=Path.cwd(), deadline=deadline, usual=usual)
     if not answer.is_decided:
         return _unknown(answer.method, answer.reason)

@@ -90,7 +90,7 @@ def prove(problem: "Problem", judgement: "Judgement") -> "FormalResult":
     from verifiers.reference import as_reference
 
     reference = as_reference(problem)
-    with FormalProver(isolation=judgement.verdict.isolation) as prover:
+    with FormalProver(isolation=judgement.verdict.isolation or "auto") as prover:
         if reference is None or judgement.candidate is None:
             missing = "the problem has no golden" if reference is None else "there is no candidate"
             return FormalResult(outcome=FormalOutcome.UNKNOWN, reason=f"{missing} to compare", method="none")

@@ -70,12 +70,17 @@ def prove(prover, golden: str, candidate: str, *, wall_s: float = 20.0):
 
 
 EQUIVALENT = {
-    "a gate and its De Morgan form": (GATES + "assign y = a & b;\nendmodule", GATES + "assign y = ~(~a | ~b);\nendmodule"),
+    "a gate and its De Morgan form": (
+        GATES + "assign y = a & b;\nendmodule",
+        GATES + "assign y = ~(~a | ~b);\nendmodule",
+    ),
     "sums in another order": (COUNTER, COUNTER.replace("q + d", "d - 1 + q + 1")),
     "a state machine in another encoding": (MACHINE, ONE_HOT),
     "a timer that counts down": (
         TIMER,
-        TIMER.replace("n <= 0", "n <= 20").replace("n != 5'd20) n <= n + 1", "n != 0) n <= n - 1").replace("n == 5'd20", "n == 0"),
+        TIMER.replace("n <= 0", "n <= 20")
+        .replace("n != 5'd20) n <= n + 1", "n != 0) n <= n - 1")
+        .replace("n == 5'd20", "n == 0"),
     ),
     "an asynchronous reset by another name": (
         ASYNC,
@@ -96,6 +101,16 @@ EQUIVALENT = {
     "what the golden leaves open": (
         SELECTED + "always @(*) case (s) 0: y = d[0]; 1: y = d[1]; default: y = 1'bx; endcase\nendmodule\n",
         SELECTED + "always @(*) y = d[s];\nendmodule\n",
+    ),
+    "a case with an item for every value": (
+        CLOCKED + "reg n;\nalways @(*) case (q[0]) 0: case (d[0]) 0: n = 0; 1: n = 1; endcase 1: n = 0; endcase\n"
+        "always @(posedge clk) if (rst) q <= 0; else q <= {3'b0, n};\nendmodule\n",
+        CLOCKED + "always @(posedge clk) q <= !rst && !q[0] && d[0];\nendmodule\n",
+    ),
+    "a submodule": (
+        COUNTER,
+        CLOCKED + "wire [3:0] n;\nadder a (.a(q), .b(d), .y(n));\nalways @(posedge clk) q <= rst ? 0 : n;\nendmodule\n"
+        "module adder (input [3:0] a, b, output [3:0] y);\nassign y = a + b;\nendmodule\n",
     ),
     "the falling edge": (
         PLAIN.replace("posedge", "negedge"),
@@ -121,6 +136,13 @@ DIFFERENT = {
     "an initial value that is missing": (
         "module top (input clk, output reg q);\ninitial q = 0;\nalways @(posedge clk) q <= ~q;\nendmodule\n",
         "module top (input clk, output reg q);\nalways @(posedge clk) q <= ~q;\nendmodule\n",
+        "q",
+    ),
+    "the reset of a hidden register in the middle of a cycle": (
+        "module top (input clk, input rst, input d, output reg q);\nreg p;\n"
+        "always @(posedge clk or posedge rst) if (rst) p <= 0; else p <= d;\nalways @(posedge clk) q <= p;\nendmodule\n",
+        "module top (input clk, input rst, input d, output reg q);\nreg p;\n"
+        "always @(posedge clk) if (rst) p <= 0; else p <= d;\nalways @(posedge clk) q <= rst ? 0 : p;\nendmodule\n",
         "q",
     ),
     "a memory that writes when it should not": (MEMORY, MEMORY.replace("if (we)", "if (1)"), "q"),
@@ -158,8 +180,16 @@ UNKNOWN = {
         "always @(posedge p) q <= ~q;\nendmodule\n",
         "not a clock input",
     ),
-    "a loop": (GATES + "assign y = a;\nendmodule\n", GATES + "assign y = a ? a : y;\nendmodule\n", "combinational loop"),
-    "two drivers": (GATES + "assign y = a;\nendmodule\n", GATES + "assign y = a;\nassign y = b;\nendmodule\n", "drivers"),
+    "a loop": (
+        GATES + "assign y = a;\nendmodule\n",
+        GATES + "assign y = a ? a : y;\nendmodule\n",
+        "combinational loop",
+    ),
+    "two drivers": (
+        GATES + "assign y = a;\nendmodule\n",
+        GATES + "assign y = a;\nassign y = b;\nendmodule\n",
+        "drivers",
+    ),
     "a casex on what may be unknown": (
         PLAIN,
         CLOCKED + "always @(posedge clk) casex (q) 4'b1xxx: q <= d; default: q <= d; endcase\nendmodule\n",
@@ -167,10 +197,15 @@ UNKNOWN = {
     ),
     "a promise that no simulator enforces": (
         SELECTED + "always @(*) y = d[s];\nendmodule\n",
-        SELECTED + "always @(*) unique case (s) 0: y = d[0]; 1: y = d[1]; 2: y = d[2]; 3: y = d[3]; endcase\nendmodule\n",
+        SELECTED
+        + "always @(*) unique case (s) 0: y = d[0]; 1: y = d[1]; 2: y = d[2]; 3: y = d[3]; endcase\nendmodule\n",
         "unique",
     ),
-    "a candidate that does not parse": (GATES + "assign y = a;\nendmodule\n", GATES + "assign y = ;\n", "static|before simulation"),
+    "a candidate that does not parse": (
+        GATES + "assign y = a;\nendmodule\n",
+        GATES + "assign y = ;\n",
+        "static|before simulation",
+    ),
     "a golden that is never determined": (
         "module top (input clk, output reg q);\nalways @(posedge clk) q <= ~q;\nendmodule\n",
         "module top (input clk, output reg q);\nalways @(posedge clk) q <= q;\nendmodule\n",

@@ -27,7 +27,8 @@ DOUBTFUL = {
     "sensitivity list lacks top.rst": "always @(d) q = rst ? 0 : d;",
     "part of a signal": "always @(d[0]) q = d[0];",
     "never be woken": "always @(*) q = 3;",
-    "too late": "reg s = 0;\nalways @(posedge clk) if (rst) s <= 0; else s <= d[0];\nalways @(*) if (s) q = 1; else q = 0;",
+    "too late": "reg s = 0;\nalways @(posedge clk) if (rst) s <= 0; else s <= d[0];\n"
+    "always @(*) if (s) q = 1; else q = 0;",
     "waits for a time": "always #5 q = d;",
     "waits within itself": "always @(posedge clk) begin q <= d; @(negedge clk) q <= 0; end",
     "edges and levels": "always @(posedge clk or rst) q <= d;",
@@ -35,7 +36,8 @@ DOUBTFUL = {
     "a fork": "always @(posedge clk) fork q <= d; join",
     "a wait": "always @(posedge clk) begin wait (rst) q <= d; end",
     "no plain wire": "wand w;\nassign w = d[0];\nalways @(*) q = {d[3:1], w};",
-    "casex": "reg [3:0] s;\nalways @(posedge clk) s <= d;\nalways @(*) casex (s) 4'b1xxx: q = d; default: q = 0; endcase",
+    "casex": "reg [3:0] s;\nalways @(posedge clk) s <= d;\n"
+    "always @(*) casex (s) 4'b1xxx: q = d; default: q = 0; endcase",
     "compared with x or z": "always @(*) case (d) 4'b000x: q = 1; default: q = 0; endcase",
     "unique and priority": "always @(*) unique if (d[0]) q = 1; else q = 0;",
     "not its arguments": "function [3:0] f(input v); f = d; endfunction\nalways @(*) q = f(rst);",
