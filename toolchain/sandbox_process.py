@@ -72,6 +72,8 @@ class SandboxProcess:
             "steps": [_to_wire(step) for step in job.steps],
             "collects": job.collects,
         }
+        if not self.is_alive:
+            raise InfrastructureError("a job was given to a sandbox that has ended; start another one.")
         deadline = time.monotonic() + sum(step.limits.wall_s for step in job.steps) + _SLACK_WALL_S
         text = json.dumps(header).encode()
         body = b"".join(data for _, data in files)

@@ -28,7 +28,13 @@ import time
 JOB_FOLDER = "/tmp/job"
 _FRAME = struct.Struct(">QQ")
 _CHUNK_BYTES = 1 << 16
-_CEILINGS = {resource.RLIMIT_AS: 64 << 30, resource.RLIMIT_FSIZE: 4 << 30, resource.RLIMIT_NPROC: 4096}
+_CEILINGS = {  # hard limits of this process, above all that a step may ask for
+    resource.RLIMIT_CPU: resource.RLIM_INFINITY,  # its own time counts here
+    resource.RLIMIT_AS: 64 << 30,
+    resource.RLIMIT_FSIZE: 4 << 30,
+    resource.RLIMIT_NPROC: 4096,
+}
+_OWN_NEEDS = {resource.RLIMIT_AS: 512 << 20}  # it reads and sends what programs print
 _NEWNS, _NEWUSER = 0x20000, 0x10000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 1, 2, 4, 0x4000, 0x40000
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
@@ -159,11 +165,11 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
         (os.POSIX_SPAWN_DUP2, out_write, 1),
         (os.POSIX_SPAWN_DUP2, error_write, 2),
     ]
-    # A program is born with these soft limits. Hard ones, and that of its CPU time, follow while it is being loaded.
+    # A program is born with the soft limits. The hard ones, which only it can tell apart, follow while it is loaded.
     limits = _limits_of(step)
-    for kind, (bound, _) in limits:
-        resource.setrlimit(kind, (bound, _ceiling(kind)))
-    restored = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores these
+    for kind, (soft, _) in limits.items():
+        resource.setrlimit(kind, (max(soft, _OWN_NEEDS.get(kind, 0)), _CEILINGS[kind]))
+    restored = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGXCPU]  # ignored by Python, and in `main`
     try:
         argv = step["argv"]
         pid = os.posix_spawn(argv[0], argv, step["env"], file_actions=actions, setsigdef=restored)
@@ -172,7 +178,7 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
             os.close(descriptor)
         result = {"returncode": 127, "duration_s": 0.0, "is_timed_out": False, "is_output_truncated": False}
         return result, b"", f"could not start {step['argv'][0]}: {error}".encode()
-    for kind, bounds in (*limits, (resource.RLIMIT_CPU, (step["cpu_s"], step["cpu_s"] + 1))):
+    for kind, bounds in limits.items():
         resource.prlimit(pid, kind, bounds)
     os.close(out_write)
     os.close(error_write)
@@ -189,17 +195,14 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
     return result, bytes(drain.texts[out_read]), bytes(drain.texts[error_read])
 
 
-def _limits_of(step: dict) -> list[tuple[int, tuple[int, int]]]:
-    pairs = (("memory_bytes", resource.RLIMIT_AS), ("file_bytes", resource.RLIMIT_FSIZE))
-    pairs += (("processes", resource.RLIMIT_NPROC),)
-    bounds = [(kind, min(step[name], _ceiling(kind))) for name, kind in pairs]
-    return [(kind, (bound, bound)) for kind, bound in bounds]
-
-
-def _ceiling(kind: int) -> int:
-    """The hard limit to keep: ours, or a lower one that whoever started this sandbox lives under."""
-    inherited = resource.getrlimit(kind)[1]
-    return _CEILINGS[kind] if inherited == resource.RLIM_INFINITY else min(_CEILINGS[kind], inherited)
+def _limits_of(step: dict) -> dict[int, tuple[int, int]]:
+    """Resource -> soft and hard limit. Passing the soft limit of CPU time is a signal, passing the hard one the end."""
+    return {
+        resource.RLIMIT_CPU: (step["cpu_s"], step["cpu_s"] + 1),
+        resource.RLIMIT_AS: (step["memory_bytes"], step["memory_bytes"]),
+        resource.RLIMIT_FSIZE: (step["file_bytes"], step["file_bytes"]),
+        resource.RLIMIT_NPROC: (step["processes"], step["processes"]),
+    }
 
 
 def _end_all(pid: int) -> int:
@@ -272,6 +275,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # pid 1 gets those signals alone that it has a handler for
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with socket.socket(fileno=0) as connection:
         connection.set_inheritable(False)

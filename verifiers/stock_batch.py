@@ -1,11 +1,12 @@
 """Runs a stock testbench on several candidates in one compilation and one simulation: a copy of all of it for each.
 
 Each copy is renamed under its own nonce as in a run alone. Three things that copies would share are taken apart: what
-`$finish` ends (a copy prints its result and then waits, the last one ends the run), its `final` blocks (which become
-tasks that are called there), and the streams of `$random` and `$urandom`, which start as they do in a run alone. A
+`$finish` ends (a copy prints its result and then waits, the last one ends the run), its `final` block (which becomes
+a task that is called there), and the streams of `$random` and `$urandom`, which start as they do in a run alone. A
 testbench that does more of the kind is run alone: see `read_batch_harness`.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from verifiers.types import PassRule
 
 _IMAGE_FILE, _ENDING_FILE = "stock.vvp", "ending.sv"
 _DEFAULTS = "`resetall\n"
+_FEMTOSECONDS = re.compile(r"\d\s*fs\b")
 # They end a run, or draw from a stream that cannot be given to a copy: a testbench with one of these runs alone.
 _SHARED = frozenset(("$stop", "$fatal", "$finish_and_return", "$exit", "$urandom_range"))
 
@@ -102,14 +104,19 @@ def _sources(job: StockBatchJob) -> dict[str, str]:
 
 
 def _ending_module(job: StockBatchJob) -> str:
-    """Counts the copies that have ended; holds the state of their streams of random numbers."""
-    lines = [f"module ending${job.run_nonce};", "  integer num_ended = 0;"]
+    """Counts the copies that have ended; holds the state of their streams of random numbers.
+
+    vvp ends a run when all that happens at the time of `$finish` is done, and then calls the `final` blocks. So does
+    this, a femtosecond later: before anything that a harness or candidate can let happen.
+    """
+    lines = ["`timescale 1fs/1fs", f"module ending${job.run_nonce};", "  integer num_ended = 0;"]
     for nonce in job.nonces:
         lines += [
             f"  integer random${nonce} = 0, urandom${nonce} = 0;",
             f"  reg has_ended${nonce} = 0;",
             f"  task ended${nonce}; if (!has_ended${nonce}) begin",
             f"    has_ended${nonce} = 1;",
+            "    #1;",
             f"    {job.harness.top}${nonce}.final${nonce};",
             f"    num_ended = num_ended + 1; if (num_ended == {len(job.nonces)}) $finish(0);",
             "  end endtask",
@@ -138,7 +145,7 @@ def read_batch_harness(harness: StockHarness, *, candidate_top: str) -> BatchHar
     if any(finding.isError() for finding in source.tree.diagnostics):
         return None
     source.tree.root.visit(edits.visit)
-    if not edits.is_possible or not edits.has_final:
+    if not edits.is_possible or not edits.has_final or _FEMTOSECONDS.search(text):
         return None
     pieces, start = [], 0
     for first, last, replacement in sorted(edits.splices):
