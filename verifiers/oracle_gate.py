@@ -94,7 +94,7 @@ class ProblemCheck:
 
     @property
     def testbench_score(self) -> float | None:
-        """The part that the problem's own testbench fails without ours beside it; None where there are no such verdicts."""
+        """The part that the problem's own testbench fails without ours beside it; None without such verdicts."""
         if self.testbench_survivors is None or not self.num_mutants:
             return None
         return 1 - len(self.testbench_survivors) / self.num_mutants

@@ -7,6 +7,8 @@ from verifiers.types import Port, Protocol
 
 _RARE = 1 / 16
 _LITERAL = 0.3
+_DECK = 0.6
+_DECK_BITS = 5  # a narrow vector is often a selector or an opcode: each of its values has a branch of its own
 _BIASES = (0.5, 0.5, 0.5, 0.25, 0.75, 0.1, 0.9)
 
 
@@ -39,7 +41,10 @@ class BitSource:
 
 
 class VectorSource:
-    """A vector input: literals, corners, other inputs, small steps, small numbers, noise; sticky by segment."""
+    """A vector input: literals, corners, other inputs, small steps, small numbers, noise; sticky by segment.
+
+    A narrow one mostly walks through all its values, each time in another order.
+    """
 
     def __init__(self, inputs: tuple[Port, ...], index: int, literals: tuple[int, ...] = ()) -> None:
         self._index = index
@@ -49,6 +54,7 @@ class VectorSource:
         self._literals = tuple(value for value in literals if value <= self._mask)
         self._others = tuple(i for i, port in enumerate(inputs) if i != index and port.width > 1)
         self._hold = 0.0
+        self._deck: list[int] = []
 
     def redraw_stickiness(self, rng: random.Random) -> None:
         """Draw how often the vector keeps its value over the coming segment."""
@@ -59,6 +65,9 @@ class VectorSource:
         previous = current[self._index]
         if rng.random() < self._hold:
             return previous
+        if self._width <= _DECK_BITS and rng.random() < _DECK:
+            self._deck = self._deck or rng.sample(range(self._mask + 1), self._mask + 1)
+            return self._deck.pop()
         if self._literals and rng.random() < _LITERAL:
             return rng.choice(self._literals)
         kind = rng.random()

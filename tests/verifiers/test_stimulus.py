@@ -129,6 +129,13 @@ def test_wide_clockless_operands_meet_equal_and_at_their_corners():
     assert any(a == 2**31 for a, _ in rows)
 
 
+@given(_SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_a_selector_among_many_wide_inputs_takes_all_its_values(seed):
+    wide = _inputs(a=16, b=16, c=16, d=16, e=16, f=16, g=16, h=16, i=16, sel=4)
+    assert set(_column(draw_stimulus(wide, Protocol(), seed), "sel")) == set(range(16))
+
+
 def test_a_literal_of_the_golden_is_often_driven_where_it_fits():
     rows = draw_stimulus(_inputs(code=16, small=4), Protocol(), 5, literals=(0xE06B,)).rows
     assert len([code for code, _ in rows if code == 0xE06B]) > 20
