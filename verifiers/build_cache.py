@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from toolchain.errors import UsageError
 
 MAX_BYTES = 2 << 30
+_ABANDONED_S = 3600.0  # a build that has not ended by then was killed
 _KEEP_SHARE = 0.9  # of the size, after entries had to go
 
 
@@ -62,6 +64,10 @@ class BuildCache:
         return place
 
     def _make_room(self, *, keep: Path) -> None:
+        for path in self._folder.glob("new-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                    shutil.rmtree(path, ignore_errors=True)
         entries = [(path.stat().st_mtime, path, _size(path)) for path in self._folder.iterdir() if path.is_dir()]
         total = sum(size for _, _, size in entries)
         if total <= self._max_bytes:

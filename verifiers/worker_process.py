@@ -19,6 +19,7 @@ _CHUNK_BYTES = 1 << 16
 _LOG_SHOWN_BYTES = 400
 _PASSED_ON = (
     *("PATH", "EARL_IVERILOG", "EARL_VVP", "EARL_BWRAP", "EARL_PRLIMIT", "EARL_CONTAINER_ENGINE"),
+    *("EARL_VERILATOR", "EARL_CXX", "XDG_CACHE_HOME"),
     *("EARL_CONTAINER_IMAGE", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "STORAGE_DRIVER"),  # of container engines
 )
 _ROOT = Path(__file__).resolve().parents[1]  # where the packages are imported from
