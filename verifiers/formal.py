@@ -33,6 +33,7 @@ class FormalResult:
     output: str = ""  # the output that differs
     method: str = ""
     duration_s: float = 0.0
+    cpu_s: float = 0.0  # of the proof without its replay; 0 where the proof was ended from outside
 
 
 class FormalProver:
@@ -100,10 +101,13 @@ class FormalProver:
                 output=found.output,
                 method=answer.method,
                 duration_s=duration_s,
+                cpu_s=answer.cpu_s,
             )
         is_equivalent = answer.outcome is FormalOutcome.EQUIVALENT
         outcome = FormalOutcome.EQUIVALENT if is_equivalent else FormalOutcome.UNKNOWN
-        return FormalResult(outcome=outcome, reason=found, method=answer.method, duration_s=duration_s)
+        return FormalResult(
+            outcome=outcome, reason=found, method=answer.method, duration_s=duration_s, cpu_s=answer.cpu_s
+        )
 
     def _replay(self, job: FormalJob, stimulus: Stimulus) -> FirstMismatch | str:
         """Where the simulator sees the difference too, or why it does not: each design in a process of its own."""

@@ -40,6 +40,7 @@ class FormalAnswer:
     reason: str = ""
     rows: tuple[tuple[int, ...], ...] = ()  # rows[i][j] is input j in row i
     first_scored_row: int = 0
+    cpu_s: float = 0.0  # of the fork and of ABC; not known of one that was killed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

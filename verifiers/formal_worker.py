@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolchain.yosys import SourceModule, find_pyosys, load_yosys, read_netlists, synthesize
@@ -172,13 +172,18 @@ def _serve_in_child(
 
 def _answer(job: FormalJob | SynthesisJob, deadline: float) -> bytes:
     if isinstance(job, FormalJob):
-        return FORMAL_ANSWER.dump_json(prove(job, deadline))
+        return FORMAL_ANSWER.dump_json(replace(prove(job, deadline), cpu_s=_cpu_s()))
     Path("design.sv").write_text(job.text, encoding="utf-8")
     gates = synthesize("design.sv", job.top)
     answer = SynthesisAnswer(
         cells=gates.cells, num_wires=gates.num_wires, num_wire_bits=gates.num_wire_bits, depth=gates.depth
     )
     return SYNTHESIS_ANSWER.dump_json(answer)
+
+
+def _cpu_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _read_until(pipe: int, deadline: float) -> bytes | None:

@@ -140,7 +140,7 @@ DIFFERENT = {
     ),
     "the reset of a hidden register in the middle of a cycle": (
         "module top (input clk, input rst, input d, output reg q);\nreg p;\n"
-        "always @(posedge clk or posedge rst) if (rst) p <= 0; else p <= d;\nalways @(posedge clk) q <= p;\nendmodule\n",
+        "always @(posedge clk, posedge rst) if (rst) p <= 0; else p <= d;\nalways @(posedge clk) q <= p;\nendmodule\n",
         "module top (input clk, input rst, input d, output reg q);\nreg p;\n"
         "always @(posedge clk) if (rst) p <= 0; else p <= d;\nalways @(posedge clk) q <= rst ? 0 : p;\nendmodule\n",
         "q",
