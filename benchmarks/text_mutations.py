@@ -26,8 +26,8 @@ _NASTY = (
 
 
 def damaged(text: str, other: str, rng: random.Random) -> str:
-    """`text` after one to six random edits; some take their material from `other`."""
-    for _ in range(rng.randint(1, 6)):
+    """`text` after one to six random edits, mostly one; some take their material from `other`."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         text = rng.choice(_EDITS)(text, other, rng)
     return text
 
@@ -63,6 +63,17 @@ def _exchange(text: str, other: str, rng: random.Random) -> str:
     return "".join(pieces)
 
 
+def _exchange_alike(text: str, other: str, rng: random.Random) -> str:
+    """Two lexemes of one kind: what comes out is often still a design."""
+    lexemes = lex(text)
+    pieces = [text[lexeme.start : lexeme.end] for lexeme in lexemes] or [""]
+    first = rng.randrange(len(pieces))
+    alike = [index for index, lexeme in enumerate(lexemes) if lexeme.kind is lexemes[first].kind] or [first]
+    second = rng.choice(alike)
+    pieces[first], pieces[second] = pieces[second], pieces[first]
+    return "".join(pieces)
+
+
 def _insert(text: str, other: str, rng: random.Random) -> str:
     pieces = _pieces(text)
     pieces.insert(rng.randrange(len(pieces) + 1), f" {rng.choice(_NASTY)} ")
@@ -88,4 +99,5 @@ def _spill(text: str, other: str, rng: random.Random) -> str:
     return text[:position] + noise(rng, rng.randint(1, 16)) + text[position:]
 
 
-_EDITS = (_drop, _repeat, _exchange, _insert, _insert, _replace, _splice, _cut, _spill)
+_GENTLE = (_exchange_alike,) * 9
+_EDITS = (*_GENTLE, _drop, _repeat, _exchange, _insert, _insert, _replace, _splice, _cut, _spill)
