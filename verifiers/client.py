@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import DeadlineExceeded, EarlError, InfrastructureError, UsageError
 from verifiers.client_http import Call, Caller, Refused
 from verifiers.connect import judge_all
 from verifiers.farm_stats import FarmStats
@@ -27,6 +27,8 @@ T = TypeVar("T")
 _BATCH_JOBS = 32
 _BATCH_BYTES = 4 << 20
 _STATS_S = 30.0
+_STOP_S = 10.0
+_MARGIN_S = 5.0  # beyond a deadline that the coroutine has itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class ServiceClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="service-client", daemon=True)
         self._thread.start()
         try:
-            self._status = self._run(self._open(open_s, num_connections))
+            self._status = self._run(self._open(open_s, num_connections), wall_s=open_s)
         except BaseException:
             self.close()
             raise
@@ -111,7 +113,7 @@ class ServiceClient:
         with self._lock:
             if self._is_closed:
                 raise InfrastructureError("the statistics of a closed client were asked for; open a new one.")
-        return self._run(self._ask_status(_STATS_S)).farm
+        return self._run(self._ask_status(_STATS_S), wall_s=_STATS_S).farm
 
     def close(self) -> None:
         """End the connection: jobs not yet judged fail with InfrastructureError. Idempotent."""
@@ -119,15 +121,21 @@ class ServiceClient:
             if self._is_closed:
                 return
             self._is_closed = True
-        self._run(self._stop())
+        self._run(self._stop(), wall_s=_STOP_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         for job in list(self._under_way):
             self._finish(job).set_exception(InfrastructureError("the client was closed before this job was judged."))
 
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+    def _run(self, coroutine: Coroutine[Any, Any, T], *, wall_s: float) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(timeout=wall_s + _MARGIN_S)
+        except TimeoutError as error:
+            if isinstance(error, EarlError):  # its own deadline, which says more
+                raise
+            raise DeadlineExceeded(f"the connection to {self._caller.url} did not react within {wall_s:g} s") from error
 
     async def _open(self, open_s: float, num_connections: int) -> Status:
         status = await self._ask_status(open_s)

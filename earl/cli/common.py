@@ -60,4 +60,7 @@ def open_farm(config: "Config") -> "Judge":
 
     verifier = config.verifier
     settings = FarmSettings(num_workers=verifier.num_workers, isolation=verifier.isolation, cache=verifier.cache)
-    return connect(verifier.address, settings, token_file=Path(verifier.token_file) if verifier.token_file else None)
+    judge = connect(verifier.address, settings, token_file=Path(verifier.token_file) if verifier.token_file else None)
+    if verifier.address == "auto":
+        console.print(f"verifier: {type(judge).__name__}, rung {judge.isolation}")
+    return judge
