@@ -65,6 +65,11 @@ def random_start_args(seed: int) -> tuple[str, ...]:
     return ("+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFE + 1}")
 
 
+def constant_start_args(bit: int) -> tuple[str, ...]:
+    """Arguments of a built simulation: every bit of every register starts at `bit`."""
+    return (f"+verilator+rand+reset+{bit}",)
+
+
 def runtime_sources(root: Path, *, has_vpi: bool = False) -> tuple[Path, ...]:
     """The C++ files of the runtime library."""
     include = root / "include"

@@ -11,7 +11,6 @@ from pathlib import Path
 from toolchain.command import Command
 from toolchain.diagnostics import Diagnostic
 from toolchain.icarus import Ending, ending_of
-from toolchain.verilator import random_start_args
 from verifiers.build_cache import BuildCache
 from verifiers.simulate import DESIGN_FILE, SIMULATE_LIMITS, Failure, describe_ending
 from verifiers.testbench import Testbench
@@ -41,14 +40,16 @@ class VerilatorSimulator:
         source = ProgramSource(files=files, verilog=(_WRAPPER_FILE, DESIGN_FILE), top=name, main=ROWS_MAIN)
         return self._builder.program(source)
 
-    def play(self, program: Path, ports: tuple[Port, ...], row_file: str, *, start_seed: int) -> Trace | Failure:
-        """Run the rows of a `testbench.row_file_text` on a program; registers start at random from `start_seed`."""
+    def play(
+        self, program: Path, ports: tuple[Port, ...], row_file: str, *, start_args: tuple[str, ...]
+    ) -> Trace | Failure:
+        """Run the rows of a `testbench.row_file_text` on a program; `start_args` say how registers start."""
         nonce = secrets.token_hex(8)
         with tempfile.TemporaryDirectory(prefix="earl-job-", dir=self._scratch) as name:
             folder = Path(name)
             shutil.copy(program, folder / PROGRAM)
             folder.joinpath(_ROWS_FILE).write_text(row_file)
-            argv = (f"./{PROGRAM}", _ROWS_FILE, nonce, *random_start_args(start_seed))
+            argv = (f"./{PROGRAM}", _ROWS_FILE, nonce, *start_args)
             result = self.executor.run(Command(argv=argv, cwd=folder, limits=SIMULATE_LIMITS))
         ending = ending_of(result)
         if ending is not Ending.CLEAN:
