@@ -7,7 +7,7 @@ resets are held as the stimulus holds them, with free data. A state bit that can
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from verifiers.formal_aig import FALSE, TRUE, Aig, Bit, bits_if, inverted, is_known, known_bit
+from verifiers.formal_aig import FALSE, TRUE, UNKNOWN, Aig, Bit, bits_if, inverted, is_known, known_bit
 from verifiers.formal_clocks import Clocking, Edge
 from verifiers.formal_netlist import Evaluation, NetBit, Netlist, clocked_value, level_control_of
 from verifiers.types import Port, Protocol
@@ -43,7 +43,11 @@ class Machine:
 
 
 class MachineBuilder:
-    """Builds the machine of two netlists, the golden's first."""
+    """Builds the machine of two netlists, the golden's first.
+
+    With `frees_x` what is x in the candidate at the start, or in its source, is any value instead: a candidate that
+    only the simulator's rules for x make right then differs.
+    """
 
     def __init__(
         self,
@@ -52,8 +56,11 @@ class MachineBuilder:
         ports: tuple[Port, ...],
         protocol: Protocol,
         aig: Aig,
+        *,
+        frees_x: bool = False,
     ) -> None:
         self._aig = aig
+        self._frees_x = frees_x
         self._netlists = netlists
         self._clocking = clocking
         self._inputs = [port for port in ports if port.direction == "input"]
@@ -65,6 +72,9 @@ class MachineBuilder:
     def build(self) -> Machine:
         """The machine. Raises UnsupportedDesign or AigTooLarge."""
         states: list[State] = [dict(netlist.initial) for netlist in self._netlists]
+        if self._frees_x:
+            free = {net: known_bit(self._variable()) for net, bit in states[1].items() if bit == UNKNOWN}
+            states[1] |= free
         levels = dict.fromkeys(self._clocks, FALSE)
         prelude = []
         for plan in self._plan():
@@ -136,7 +146,10 @@ class MachineBuilder:
         """A side's nets in a step, and its state behind the step's edge."""
         aig, netlist = self._aig, self._netlists[side]
         inputs = {name: [known_bit(literal) for literal in literals] for name, literals in step.inputs.items()}
-        evaluation = netlist.evaluate(aig, inputs, state)
+        if side == 1 and self._frees_x:
+            evaluation = netlist.evaluate(aig, inputs, state, lambda: known_bit(self._variable()))
+        else:
+            evaluation = netlist.evaluate(aig, inputs, state)
         after: State = {}
         for cell in netlist.registers:
             following = now = evaluation.read(cell.output)

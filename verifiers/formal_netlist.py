@@ -5,13 +5,15 @@ two asynchronous controls. It evaluates on any graph; what the clocks do is `for
 """
 
 import graphlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from verifiers.formal_aig import ONE, UNKNOWN, ZERO, Aig, Bit, bit_choice
 from verifiers.formal_cells import CellInputs, UnsupportedCell, evaluate_cell
 
-_CONSTANTS = {"0": ZERO, "1": ONE, "x": UNKNOWN, "z": UNKNOWN, "kept": UNKNOWN}
+_CONSTANTS = {"0": ZERO, "1": ONE}
+_UNKNOWN_NETS = ("x", "z", "kept")
 _FLIP_FLOPS = ("$dff", "$dffe", "$adff", "$adffe", "$aldff", "$aldffe")
 _LATCHES = ("$dlatch",)
 _NO_VALUE = frozenset(("$scopeinfo", "$meminit"))
@@ -80,11 +82,12 @@ class Control:
 class Evaluation:
     """The bits of all nets, for one set of inputs and one state."""
 
+    draw_x: Callable[[], Bit]
     nets: dict[NetBit, Bit] = field(default_factory=lambda: dict(_CONSTANTS))
     kept: list[int] = field(default_factory=list)  # literals: a combinational block assigns nothing and keeps its value
 
     def read(self, bits: tuple[NetBit, ...]) -> list[Bit]:
-        return [self.nets[bit] for bit in bits]
+        return [self.draw_x() if bit in _UNKNOWN_NETS else self.nets[bit] for bit in bits]
 
 
 class Netlist:
@@ -132,6 +135,12 @@ class Netlist:
                     read.update(bits)
         return tuple(bit for bit in read if isinstance(bit, int) and bit not in drivers)
 
+    @property
+    def has_x(self) -> bool:
+        """Whether anything in it begins unknown, is an x, or is driven by nothing."""
+        used = {bit for cell in self.cells for bits in cell.ports.values() for bit in bits}
+        return bool(self.open_nets) or UNKNOWN in self.initial.values() or not used.isdisjoint(_UNKNOWN_NETS)
+
     def _initial(self, netnames: dict) -> dict[NetBit, Bit]:
         """The initial value of each state bit: x where the source gives none."""
         initial = dict.fromkeys(self.state_bits, UNKNOWN)
@@ -144,11 +153,20 @@ class Netlist:
                     initial[bit] = _CONSTANTS[digit]
         return initial
 
-    def evaluate(self, aig: Aig, inputs: dict[str, list[Bit]], state: dict[NetBit, Bit]) -> Evaluation:
-        """The nets when the inputs have settled. Raises UnsupportedDesign for a cell that is not modelled."""
-        evaluation = Evaluation()
+    def evaluate(
+        self,
+        aig: Aig,
+        inputs: dict[str, list[Bit]],
+        state: dict[NetBit, Bit],
+        draw_x: Callable[[], Bit] = lambda: UNKNOWN,
+    ) -> Evaluation:
+        """The nets when the inputs have settled. `draw_x` gives what nothing drives, and each x of the source.
+
+        Raises UnsupportedDesign for a cell that is not modelled.
+        """
+        evaluation = Evaluation(draw_x=draw_x)
         nets = evaluation.nets
-        nets.update(dict.fromkeys(self.open_nets, UNKNOWN))
+        nets.update({net: draw_x() for net in self.open_nets})
         for name, bits in self.inputs.items():
             nets.update(zip(bits, inputs[name], strict=True))
         for cell in self.cells:

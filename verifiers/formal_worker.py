@@ -20,7 +20,7 @@ from pathlib import Path
 
 from toolchain.yosys import SourceModule, find_pyosys, load_yosys, read_netlists, synthesize
 from verifiers.formal_aig import Aig, AigTooLarge
-from verifiers.formal_clocks import find_clocking
+from verifiers.formal_clocks import Clocking, find_clocking
 from verifiers.formal_job import (
     FORMAL_ANSWER,
     JOB,
@@ -72,7 +72,27 @@ def _compare(job: FormalJob, deadline: float) -> FormalAnswer:
     )
     netlists = (Netlist(modules["golden"], is_golden=True), Netlist(modules["candidate"], is_golden=False))
     clocking = find_clocking(netlists, job.ports, job.protocol, Aig(max_nodes=MAX_GATES))
-    machine = MachineBuilder(netlists, clocking, job.ports, job.protocol, Aig(max_nodes=MAX_GATES)).build()
+    answer = _search(job, netlists, clocking, deadline, frees_x=False)
+    if answer.outcome is not FormalOutcome.EQUIVALENT or not netlists[1].has_x:
+        return answer
+    # Equal by the simulator's rules for x. Is it so whatever value an x has?
+    robust = _search(job, netlists, clocking, deadline, frees_x=True)
+    if robust.outcome is not FormalOutcome.DIFFERENT:
+        return robust
+    golden_itself = (netlists[0], netlists[0])
+    clocking = find_clocking(golden_itself, job.ports, job.protocol, Aig(max_nodes=MAX_GATES))
+    if _search(job, golden_itself, clocking, deadline, frees_x=True).outcome is FormalOutcome.DIFFERENT:
+        return answer  # the golden leans on those rules too
+    return _unknown(
+        "x", "the candidate is right by a simulator's rules for x alone: some values of what is x are wrong"
+    )
+
+
+def _search(
+    job: FormalJob, netlists: tuple[Netlist, Netlist], clocking: Clocking, deadline: float, *, frees_x: bool
+) -> FormalAnswer:
+    aig = Aig(max_nodes=MAX_GATES)
+    machine = MachineBuilder(netlists, clocking, job.ports, job.protocol, aig, frees_x=frees_x).build()
     usual = {machine.step.inputs[reset.name][0]: int(not reset.is_active_high) for reset in job.protocol.resets}
     answer = solve(machine, abc=find_pyosys().abc, folder=Path.cwd(), deadline=deadline, usual=usual)
     if not answer.is_decided:

@@ -174,6 +174,16 @@ UNKNOWN = {
         CLOCKED + "reg [3:0] p;\nalways @(posedge clk) p = d;\nalways @(posedge clk) q = p;\nendmodule\n",
         "blocking assignment at a clock edge",
     ),
+    "a branch on what is never known": (
+        COUNTER,
+        CLOCKED + "reg u;\nalways @(posedge clk) if (rst) q <= 0; else if (u) q <= 9; else q <= q + d;\nendmodule\n",
+        "rules for x alone",
+    ),
+    "a comparison with x": (
+        COUNTER,
+        CLOCKED + "reg u;\nalways @(posedge clk) if (rst) q <= 0; else if (u === 1'bx) q <= q + d;\nendmodule\n",
+        "rules for x alone",
+    ),
     "a divided clock": (
         "module top (input clk, output reg q);\ninitial q = 0;\nalways @(posedge clk) q <= ~q;\nendmodule\n",
         "module top (input clk, output reg q);\nreg p = 0;\ninitial q = 0;\nalways @(posedge clk) p <= ~p;\n"
