@@ -21,6 +21,7 @@ from toolchain.container_executor import ContainerExecutor, container_executor
 from toolchain.errors import InfrastructureError, UsageError
 from toolchain.sandbox import MINIMAL_ENVIRONMENT, choose_rung, wrap
 from toolchain.sandbox_process import SandboxProcess
+from toolchain.seccomp import filter_fd, has_filter
 
 _CHUNK_BYTES = 1 << 16
 
@@ -93,20 +94,8 @@ class LocalExecutor:
                 self._sandbox.kill()
 
     def run(self, command: Command) -> CommandResult:
-        argv = wrap(command, self.isolation, read_only=self._read_only)
         started = time.monotonic()
-        try:
-            process = subprocess.Popen(
-                argv,
-                cwd=command.cwd,
-                env=MINIMAL_ENVIRONMENT | command.env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise InfrastructureError(f"could not start {argv[0]} in {command.cwd}: {error}") from error
+        process = self._start(command)
         with process:
             drain = _drain(process, command.limits, deadline=started + command.limits.wall_s)
         return CommandResult(
@@ -117,6 +106,27 @@ class LocalExecutor:
             is_timed_out=drain.is_timed_out,
             is_output_truncated=drain.is_truncated,
         )
+
+    def _start(self, command: Command) -> subprocess.Popen:
+        is_filtered = self.isolation == "bubblewrap" and has_filter()
+        descriptor = filter_fd() if is_filtered else None
+        argv = wrap(command, self.isolation, read_only=self._read_only, filter_fd=descriptor)
+        try:
+            return subprocess.Popen(
+                argv,
+                cwd=command.cwd,
+                env=MINIMAL_ENVIRONMENT | command.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=() if descriptor is None else (descriptor,),
+            )
+        except OSError as error:
+            raise InfrastructureError(f"could not start {argv[0]} in {command.cwd}: {error}") from error
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def open_executor(

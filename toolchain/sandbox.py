@@ -69,10 +69,18 @@ def bubblewrap_problem() -> str | None:
     return None
 
 
-def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = (), has_proc: bool = False) -> tuple[str, ...]:
+def wrap(
+    command: Command,
+    rung: str,
+    *,
+    read_only: tuple[Path, ...] = (),
+    has_proc: bool = False,
+    filter_fd: int | None = None,
+) -> tuple[str, ...]:
     """The argv that runs `command` on `rung`. `read_only` are further folders that it may read (a tool's prefix).
 
-    `has_proc` shows it /proc, of its own processes alone: for programs that ask who they are.
+    `has_proc` shows it /proc, of its own processes alone: for programs that ask who they are. `filter_fd` is a
+    descriptor of `toolchain.seccomp`, passed on to bubblewrap.
     """
     assert rung in RUNGS, rung
     if rung == "rlimits":
@@ -84,6 +92,7 @@ def wrap(command: Command, rung: str, *, read_only: tuple[Path, ...] = (), has_p
         *_system_argv(),
         *_read_only_argv(read_only),
         *(("--proc", "/proc") if has_proc else ()),
+        *(() if filter_fd is None else ("--seccomp", str(filter_fd))),
         *("--bind", folder, folder, "--chdir", folder),
         *_limit_argv(command.limits, has_own_user_namespace=True),
         *command.argv,

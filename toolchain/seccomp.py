@@ -112,6 +112,11 @@ def filter_bytes(machine: str | None = None) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
+def has_filter() -> bool:
+    """Whether there is a program for this machine."""
+    return os.uname().machine in _AUDIT_ARCHES
+
+
 def filter_fd() -> int:
     """A new descriptor of a memory file that holds the program, at its start. The caller closes it."""
     descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
