@@ -22,6 +22,7 @@ def check_document(check: ProblemCheck) -> dict[str, Any]:
         "problem_id": check.problem_id,
         "is_sound": check.is_sound,
         "reasons": list(check.reasons),
+        "failures": list(check.failures),
         "num_samples": check.num_samples,
         "mutation_score": check.mutation_score,
         "num_mutants": check.num_mutants,
@@ -44,7 +45,8 @@ def summary_document(checks: Sequence[ProblemCheck]) -> dict[str, Any]:
     return {
         "num_problems": len(checks),
         "num_sound": sum(check.is_sound for check in checks),
-        "num_quarantined": sum(not check.is_sound for check in checks),
+        "num_quarantined": sum(check.is_quarantined for check in checks),
+        "num_not_checked": sum(bool(check.failures) for check in checks),
         "num_with_few_mutants": sum(check.has_few_mutants for check in checks),
         "mutation_score": math.fsum(scores) / len(scores) if scores else None,
     }
@@ -55,10 +57,13 @@ def render_checks(checks: Sequence[ProblemCheck]) -> RenderableType:
     parts: list[RenderableType] = [_table(checks)]
     for check in checks:
         parts += _survivors(check)
-    failed = [check for check in checks if not check.is_sound]
-    if failed:
-        parts += [Text(), Text("quarantined", style="bold red")]
-        parts += [_line(f"  {check.problem_id}: {reason}") for check in failed for reason in check.reasons]
+    quarantined = [f"  {check.problem_id}: {why}" for check in checks if check.is_quarantined for why in check.reasons]
+    if quarantined:
+        parts += [Text(), Text("quarantined", style="bold red"), *map(_line, quarantined)]
+    failures = [f"  {check.problem_id}: {why}" for check in checks for why in check.failures]
+    if failures:
+        title = "not checked, by a fault of ours: try `earl doctor`"
+        parts += [Text(), Text(title, style="bold yellow"), *map(_line, failures)]
     return Group(*parts, Text(), _summary(checks))
 
 
@@ -101,7 +106,9 @@ def _percent(score: float | None) -> str:
 
 
 def _state(check: ProblemCheck) -> Text:
-    if not check.is_sound:
+    if check.failures:
+        return Text("not checked", style="yellow")
+    if check.reasons:
         return Text("quarantined", style="red")
     return Text("sound, few mutants", style="yellow") if check.has_few_mutants else Text("sound", style="green")
 

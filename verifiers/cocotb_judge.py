@@ -22,6 +22,7 @@ from verifiers.build_cache import BuildCache, default_folder
 from verifiers.checker import run_check
 from verifiers.cocotb_checker import TEST_MODULE, CocotbChecker, CocotbJob, CocotbLister
 from verifiers.cocotb_verilator import VerilatorCocotb
+from verifiers.errors import ProblemError
 from verifiers.lexer import rename_identifier
 from verifiers.simulate import DESIGN_FILE, Failure
 from verifiers.types import CocotbOracle, Problem
@@ -60,7 +61,7 @@ class CocotbJudge:
     def judge(self, problem: Problem, design: str, seed: int) -> CocotbFinding | Failure:
         """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
 
-        Raises InfrastructureError when the module or the golden fails here: then no candidate can be judged.
+        Raises ProblemError when the module or the golden fails here: then no candidate can be judged.
         """
         names = self.control(problem)
         results = self._run(problem.oracle, problem.top_module, design, seed)
@@ -93,21 +94,21 @@ class CocotbJudge:
         try:
             return run(oracle, problem.top_module)
         except InfrastructureError as error:
-            raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+            raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
     def _run_control(self, oracle: CocotbOracle, top_module: str) -> tuple[str, ...]:
         names = run_check(self._lister, _job(oracle, top_module, "", 0), self._executor)
         if isinstance(names, Failure):
-            raise InfrastructureError(f"the cocotb test module does not load: {_said(names.diagnostics)}. Repair it.")
+            raise ProblemError(f"the cocotb test module does not load: {_said(names.diagnostics)}. Repair it.")
         if not names:
-            raise InfrastructureError("the cocotb test module has no test that is not skipped. Repair it.")
+            raise ProblemError("the cocotb test module has no test that is not skipped. Repair it.")
         if oracle.golden is not None:
             assert oracle.golden_top is not None, "an oracle with a golden names its top module"
             design = rename_identifier(oracle.golden, oracle.golden_top, top_module)
             results = self._run(oracle, top_module, design, 0)
             faults = results.diagnostics if isinstance(results, Failure) else _find_faults(names, results).faults
             if faults:
-                raise InfrastructureError(f"the golden fails the cocotb tests: {_said(faults)}. Repair it.")
+                raise ProblemError(f"the golden fails the cocotb tests: {_said(faults)}. Repair it.")
         return names
 
     def _run(self, oracle: CocotbOracle, top_module: str, design: str, seed: int) -> tuple[TestResult, ...] | Failure:

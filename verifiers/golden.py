@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from toolchain.errors import InfrastructureError
+from verifiers.errors import ProblemError
 from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
 from verifiers.lexer import LexemeKind, lex
@@ -58,13 +59,14 @@ class GoldenRuns:
     def run(self, problem: Problem, seed: int, *, is_fresh: bool = False) -> GoldenRun:
         """The golden's run under `seed`; `is_fresh` runs it again even if its trace is known.
 
-        Raises InfrastructureError when the golden does not run: then no candidate of the problem can be judged.
+        Raises ProblemError when the golden does not run: then no candidate of the problem can be judged. Raises
+        InfrastructureError when the machine fails.
         """
         run = self._run if is_fresh else self._cached_run
         try:
             return run(problem.oracle, harness_of(problem), seed)
         except InfrastructureError as error:
-            raise InfrastructureError(f"problem {problem.problem_id}: {error}") from error
+            raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
     def _look_up_or_run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
         if self._store is None:
@@ -90,7 +92,7 @@ class GoldenRuns:
         )
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
-            raise InfrastructureError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
+            raise ProblemError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
         return _golden_run(stimulus, row_file, result[0][0])
 
 
@@ -102,7 +104,7 @@ def _golden_run(stimulus: Stimulus, row_file: str, trace: Trace) -> GoldenRun:
 def harness_of(problem: Problem) -> Harness:
     """The ports and protocol of a problem, read off its golden where the problem does not say.
 
-    Raises InfrastructureError for ports that cannot be driven (inout), UsageError for a golden without its top module.
+    Raises ProblemError for ports that cannot be driven (inout), UsageError for a golden without its top module.
     """
     return _harness(problem.oracle, problem.ports)
 
@@ -113,7 +115,7 @@ def _harness(oracle: ReferenceOracle, ports: tuple[Port, ...] | None) -> Harness
         ports = ports_of(oracle.golden, oracle.golden_top)
     inout = [port.name for port in ports if port.direction not in ("input", "output")]
     if inout:
-        raise InfrastructureError(f"inout ports cannot be driven yet, and the golden has {', '.join(inout)}.")
+        raise ProblemError(f"inout ports cannot be driven yet, and the golden has {', '.join(inout)}.")
     literals = number_literals(oracle.golden)
     protocol = oracle.protocol
     if protocol is None:

@@ -6,8 +6,9 @@ simulators: call it in a process that may be killed.
 
 from dataclasses import dataclass, replace
 
-from toolchain.errors import EarlError, UsageError
+from toolchain.errors import EarlError, InfrastructureError, UsageError
 from verifiers.cheats import Cheat, cheats_of
+from verifiers.errors import PROBLEM_FAULT, ProblemError
 from verifiers.golden import GoldenRun, harness_of
 from verifiers.infer import constant_outputs
 from verifiers.lexer import lex
@@ -21,6 +22,7 @@ from verifiers.verify import Verifier
 NUM_SEEDS = 3
 NUM_RUNS = 3  # at one seed: they must agree
 MIN_KNOWN_FRACTION = 0.2  # of an output's scored rows
+_PROBLEM_FAULTS = (PROBLEM_FAULT, UsageError.__name__)
 _NO_PROTOCOL = Protocol()
 
 
@@ -30,6 +32,7 @@ class GoldenCheck:
 
     problem_id: str
     reasons: tuple[str, ...] = ()  # against the problem
+    failures: tuple[str, ...] = ()  # of the machine: what could not be tried
     num_samples: int = 0  # of the golden, over all seeds tried
     passing_constants: tuple[Cheat, ...] = ()  # to be proved equivalent to the golden, or a reason against the problem
     mutants: tuple[Mutant, ...] = ()
@@ -54,8 +57,10 @@ def check_golden(problem: Problem, verifier: Verifier, *, seed: int) -> GoldenCh
     """Try a problem's golden and the cheats, draw its mutants. Never raises for a bad problem: that is a reason."""
     try:
         return _check(problem, verifier, seed)
-    except EarlError as error:
+    except (ProblemError, UsageError) as error:
         return GoldenCheck(problem_id=problem.problem_id, reasons=(str(error),))
+    except EarlError as error:
+        return GoldenCheck(problem_id=problem.problem_id, failures=(str(error),))
 
 
 def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
@@ -68,7 +73,7 @@ def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
     ]
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
-        return GoldenCheck(problem_id=problem.problem_id, reasons=(f"the golden fails: {_why(failed[0])}",))
+        raise _error_of(failed[0])(f"the golden fails: {_why(failed[0])}")
     # Whatever the oracle, its golden is a reference: our own stimulus shows what it does.
     reference = as_reference(problem)
     assert reference is not None, "golden_of has found a golden"
@@ -109,17 +114,23 @@ def _check_output(name: str, runs: list[GoldenRun], *, is_constant: bool) -> lis
 def _try_cheats(
     problem: Problem, verifier: Verifier, seeds: tuple[int, ...], cheats: tuple[Cheat, ...]
 ) -> tuple[list[Cheat], list[str]]:
-    """The constants that pass, and a reason for each other cheat that does or that could not be tried."""
+    """The constants that pass, and a reason for each other cheat that does."""
     constants, reasons = [], []
     for cheat in cheats:
         verdict = verifier.verify(problem, Candidate(text=cheat.text), seeds)
         if not verdict.is_scored:
-            reasons.append(f"{cheat.name} could not be tried: {_why(verdict)}")
-        elif verdict.passed and cheat.is_constant:
+            raise _error_of(verdict)(f"{cheat.name} could not be tried: {_why(verdict)}")
+        if verdict.passed and cheat.is_constant:
             constants.append(cheat)
         elif verdict.passed:
             reasons.append(f"{cheat.name} passes")
     return constants, reasons
+
+
+def _error_of(verdict: Verdict) -> type[InfrastructureError]:
+    """Whose fault it is that a verdict is no pass: the problem's, unless a tool failed for another reason."""
+    is_problems = any(diagnostic.code in _PROBLEM_FAULTS for diagnostic in verdict.diagnostics)
+    return ProblemError if verdict.is_scored or is_problems else InfrastructureError
 
 
 def renamed(source: str, old: str, new: str) -> str:

@@ -1,7 +1,8 @@
 """Every problem proves itself before use: its golden passes and repeats itself, cheats fail, mutants of it fail.
 
-What fails here is quarantined: it could reward nothing, or anything. Mutants that are proved equivalent to the golden
-say nothing about an oracle and are left out; those that pass and could not be decided count as passing and are listed.
+What fails here is quarantined: it could reward nothing, or anything. What the machine failed to try is not. Mutants
+that are proved equivalent to the golden say nothing about an oracle and are left out; those that pass and could not be
+decided count as passing and are listed.
 """
 
 from collections import deque
@@ -71,7 +72,8 @@ class ProblemCheck:
     """Whether a problem may be used, and each reason why not. `num_samples` is the golden's, over all seeds tried."""
 
     problem_id: str
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()  # of the machine: nothing is known of the problem then, and it is not quarantined
     num_samples: int = 0
     num_killed: int = 0
     num_equivalent: int = 0  # passing mutants that are proved equivalent to the golden
@@ -80,7 +82,11 @@ class ProblemCheck:
 
     @property
     def is_sound(self) -> bool:
-        return not self.reasons
+        return not self.reasons and not self.failures
+
+    @property
+    def is_quarantined(self) -> bool:
+        return bool(self.reasons) and not self.failures
 
     @property
     def num_mutants(self) -> int:
@@ -152,6 +158,13 @@ class OracleGate:
         return tuple(self._farm.submit(problem, mutant.text, seeds) for mutant in golden.mutants)
 
     def _check_golden(self, problem: Problem) -> GoldenCheck:
+        check = self._ask_worker(problem)
+        if check.failures:  # once more, in a new process
+            self._drop_worker()
+            check = self._ask_worker(problem)
+        return check
+
+    def _ask_worker(self, problem: Problem) -> GoldenCheck:
         if self._worker is None:
             self._worker = self._start_worker()
         try:
@@ -176,14 +189,14 @@ class OracleGate:
 
     def _finish(self, under_way: "_UnderWay") -> ProblemCheck:
         problem, golden = under_way.problem, under_way.golden
-        reasons = list(golden.reasons)
+        reasons, failures = list(golden.reasons), list(golden.failures)
         for cheat in golden.passing_constants:
             reasons += self._judge_constant(problem, golden, cheat)
         killed, num_equivalent, survivors = [], 0, []
         for mutant, future in zip(golden.mutants, under_way.futures, strict=True):
             verdict = future.result().verdict
             if not verdict.is_scored:
-                reasons.append(f"the mutant of line {mutant.line} could not be judged: {_said(verdict)}")
+                failures.append(f"the mutant of line {mutant.line} could not be judged: {_said(verdict)}")
             elif verdict.passed:
                 survivor = self._judge_survivor(problem, golden, mutant)
                 survivors += [survivor] if survivor is not None else []
@@ -193,6 +206,7 @@ class OracleGate:
         check = ProblemCheck(
             problem_id=problem.problem_id,
             reasons=tuple(reasons),
+            failures=tuple(failures),
             num_samples=golden.num_samples,
             num_killed=len(killed),
             num_equivalent=num_equivalent,

@@ -12,11 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from toolchain.diagnostics import Diagnostic
-from toolchain.errors import EarlError, InfrastructureError
+from toolchain.errors import EarlError
 from toolchain.icarus import Ending
 from verifiers.cache import DiskCache, unified
 from verifiers.cocotb_judge import CocotbJudge, local_cocotb_judge
 from verifiers.cone import suspect_lines
+from verifiers.errors import ProblemError
 from verifiers.extract import extract
 from verifiers.golden import GoldenRun, GoldenRuns, Harness, harness_of
 from verifiers.judgement import Judgement
@@ -240,7 +241,7 @@ class Verifier:
         seed = golden.stimulus.seed
         comparison = compare(golden.expectation, trace)
         if comparison.num_samples == 0:
-            raise InfrastructureError(f"the golden has no known output under seed {seed}: nothing can be compared.")
+            raise ProblemError(f"the golden has no known output under seed {seed}: nothing can be compared.")
         return Verdict(
             outcome=Outcome.MISMATCH if comparison.num_mismatches else Outcome.PASSED,
             stage=Stage.COMPARE,

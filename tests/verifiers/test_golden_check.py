@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from toolchain.errors import InfrastructureError
 from verifiers.cheats import cheats_of, constant_module
 from verifiers.golden_check import GoldenCheck, check_golden, renamed
 from verifiers.types import (
@@ -61,7 +62,8 @@ def test_a_good_golden_has_nothing_against_it_though_it_has_another_name(verifie
 
 def test_a_golden_without_protocol_is_checked_by_inference(verifier):
     check = _check(_problem(_COUNTER), verifier)
-    assert (check.reasons, check.protocol) == ((), _CLOCKED)
+    assert check.reasons == ()
+    assert (check.protocol.clocks, check.protocol.resets) == (_CLOCKED.clocks, _CLOCKED.resets)
 
 
 def test_constants_that_pass_are_left_to_proof(verifier):
@@ -125,6 +127,17 @@ def test_verdicts_that_differ_from_run_to_run_are_a_reason(verifier, monkeypatch
     assert len(set(calls)) == 3
 
 
+def test_a_golden_that_no_tool_could_run_is_a_failure_of_ours(verifier, monkeypatch):
+    def lost(problem, seed, *, is_fresh=False):
+        raise InfrastructureError("the sandbox is gone")
+
+    monkeypatch.setattr(verifier.goldens, "run", lost)
+    check = _check(_problem(_COUNTER, _CLOCKED), verifier)
+    assert check.reasons == check.mutants == ()
+    (failure,) = check.failures
+    assert "the sandbox is gone" in failure
+
+
 def test_a_cheat_that_passes_is_a_reason(verifier, monkeypatch):
     verify = verifier.verify
 
@@ -137,7 +150,7 @@ def test_a_cheat_that_passes_is_a_reason(verifier, monkeypatch):
     assert reason == "a module that prints pass lines at the end passes"
 
 
-def test_a_cheat_that_could_not_be_tried_is_a_reason(verifier, monkeypatch):
+def test_a_cheat_that_could_not_be_tried_is_a_failure_of_ours(verifier, monkeypatch):
     verify = verifier.verify
 
     def broken(problem, candidate, seeds):
@@ -145,8 +158,10 @@ def test_a_cheat_that_could_not_be_tried_is_a_reason(verifier, monkeypatch):
         return replace(verdict, outcome=Outcome.TOOL_ERROR) if "4'bxxxx" in candidate.text else verdict
 
     monkeypatch.setattr(verifier, "verify", broken)
-    (reason,) = _check(_problem(_COUNTER, _CLOCKED), verifier).reasons
-    assert reason.startswith("a module of unknowns could not be tried: tool_error")
+    check = _check(_problem(_COUNTER, _CLOCKED), verifier)
+    assert check.reasons == ()
+    (failure,) = check.failures
+    assert failure.startswith("a module of unknowns could not be tried: tool_error")
 
 
 @pytest.mark.parametrize("value", ["000", "111", "010"])

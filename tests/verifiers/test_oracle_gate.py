@@ -154,10 +154,13 @@ def test_what_the_simulator_does_not_compile_is_no_mutant_and_a_hang_is_a_killed
     assert check.num_mutants == everything.num_mutants - 2
 
 
-def test_a_mutant_that_could_not_be_judged_is_a_reason():
+def test_a_mutant_that_could_not_be_judged_is_a_failure_of_ours():
     ends = {"negedge clk": (Outcome.TOOL_ERROR, Stage.SIMULATE)}
     check = _check(StubFarm(ends=ends), _problem(_COUNTER, _CLOCKED), FakeProver(FormalOutcome.EQUIVALENT))
-    assert check.reasons == ("the mutant of line 3 could not be judged: tool_error",)
+    assert check.failures == ("the mutant of line 3 could not be judged: tool_error",)
+    assert check.reasons == ()
+    assert not check.is_sound
+    assert not check.is_quarantined
 
 
 def test_nineteen_of_twenty_mutants_must_fail():
