@@ -102,6 +102,12 @@ class DiskCache:
 
         self._use(write)
 
+    def take_faults(self) -> int:
+        """The faults since the last call, for a counter elsewhere."""
+        with self._lock:
+            num_faults, self.num_faults = self.num_faults, 0
+        return num_faults
+
     def close(self) -> None:
         """Close the file. Idempotent; a later use opens it again."""
         with self._lock:

@@ -199,6 +199,7 @@ class Farm:
             self._audit(job, answer, answer.stored)
         elif self._cache is not None and answer.key and verdict.is_scored:
             self._cache.put(answer.key, VERDICT.dump_json(verdict))
+            self._tally.add("num_cache_faults", self._cache.take_faults())
         with self._lock:
             future = self._under_way.pop(job)
         future.set_result(answer.judgement)

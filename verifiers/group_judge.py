@@ -55,7 +55,8 @@ class GroupJudge:
             answer = _answer(candidate, known[text], fresh.get(text))
             answers.append(replace(answer, source=Source.SHARED, key="", stored=None) if text in first_of else answer)
             first_of.add(text)
-        return Reply(answers=tuple(answers), num_cache_faults=self._take_faults())
+        num_faults = 0 if self._cache is None else self._cache.take_faults()
+        return Reply(answers=tuple(answers), num_cache_faults=num_faults)
 
     def _look_up(self, job: GroupJob, text: str) -> _Known:
         if self._cache is None:
@@ -67,12 +68,6 @@ class GroupJudge:
             return _Known(key=key, stored=None, is_audit=False)
         stored = replace(VERDICT.validate_json(payload), duration_s=0.0)
         return _Known(key=key, stored=stored, is_audit=self._draw() < self._audit_fraction)
-
-    def _take_faults(self) -> int:
-        if self._cache is None:
-            return 0
-        num_faults, self._cache.num_faults = self._cache.num_faults, 0
-        return num_faults
 
 
 def _answer(candidate: Candidate, known: _Known, fresh: Verdict | None) -> Answer:

@@ -161,6 +161,7 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_hung_simulation_is_the_candidates_also_when_it_hangs_alone():
     with Farm(num_workers=2, isolation="rlimits") as farm:
         other = dataclasses.replace(_PROBLEM, problem_id="other")
@@ -317,10 +318,13 @@ def test_a_cache_damaged_in_mid_run_changes_no_verdict(tmp_path):
     with Farm(num_workers=2, isolation="rlimits", cache=path, audit_fraction=0.0) as farm:
         expected = [_expected(number) for number in range(6)]
         assert _outcomes(farm.judge_all(map(_numbered, range(6)))) == expected
-        for damage in (b"no database", b"\xff" * 8192):
-            with path.open("r+b") as file:
-                file.write(damage)
+        for garbage in (b"no database ", b"\xff"):
+            for file in (path, Path(f"{path}-wal")):  # new entries are in the second, at first
+                size = file.stat().st_size
+                with file.open("r+b") as opened:
+                    opened.write((garbage * size)[:size])
             assert _outcomes(farm.judge_all(map(_numbered, range(6)))) == expected
+        assert farm.stats().num_cache_faults > 0
         path.unlink()
         assert _outcomes(farm.judge_all(map(_numbered, range(6)))) == expected
 
