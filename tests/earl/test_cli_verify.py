@@ -4,7 +4,9 @@ import pytest
 
 from earl.cli import main
 from earl.printable import printable
+from toolchain.diagnostics import Diagnostic
 from verifiers.problem_json import problem_to_json
+from verifiers.second_opinion import Opinion, Stance
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
 
 GOLDEN = "module TopModule (input [3:0] a, output [3:0] y);\n  assign y = ~a;\nendmodule\n"
@@ -181,3 +183,25 @@ def test_formal_shows_the_inputs_that_tell_a_wrong_candidate_apart(verify):
     assert code == 1
     assert (proof["outcome"], proof["output"]) == ("different", "y")
     assert set(proof["counterexample"][-1]) == {"a"}
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize(("stance", "code"), [("agrees", 0), ("no_opinion", 0), ("differs", 1)])
+def test_a_second_opinion_is_shown_and_only_a_difference_fails(verify, monkeypatch, stance, code):
+    remark = Diagnostic(message="Latch inferred", severity="warning", code="LATCH", line=2)
+    opinion = Opinion(stance=Stance(stance), reason="because", lint=(remark,), versions=(("verilator", "5.48.0"),))
+    monkeypatch.setattr("earl.cli.verify.ask_second", lambda problem, judgement, seeds: opinion)
+    exit_code, out, _ = verify(GOLDEN, "--seed", "7", "--second-opinion", "verilator")
+    assert exit_code == code
+    assert f"second opinion {stance.replace('_', ' ')}" in out
+    assert "Latch inferred" in out
+    exit_code, out, _ = verify(GOLDEN, "--json", "--seed", "7", "--second-opinion", "verilator")
+    assert (exit_code, json.loads(out)["second_opinion"]["stance"]) == (code, stance)
+
+
+@pytest.mark.tool
+def test_a_failure_is_not_put_to_a_second_opinion(verify, monkeypatch):
+    monkeypatch.setattr("earl.cli.verify.ask_second", lambda *_: pytest.fail("asked"))
+    code, out, _ = verify(HEADER + "  assign y = a;\nendmodule\n", "--seed", "7", "--second-opinion", "verilator")
+    assert code == 1
+    assert "second opinion" not in out
