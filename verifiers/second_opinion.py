@@ -70,11 +70,12 @@ class SecondOpinion:
         return replace(opinion, lint=() if isinstance(lint, Failure) else lint)
 
     def _compare_all(self, problem: Problem, text: str, seeds: tuple[int, ...]) -> Opinion:
-        ports = harness_of(problem).ports
-        golden = self._simulator.program(problem.oracle.golden, problem.oracle.golden_top, ports)
+        harness = harness_of(problem)
+        ports, clocks = harness.ports, [clock.name for clock in harness.protocol.clocks]
+        golden = self._simulator.program(problem.oracle.golden, problem.oracle.golden_top, ports, clocks)
         if isinstance(golden, Failure):
             return self._silent(f"Verilator does not build the golden: {_said(golden)}")
-        candidate = self._simulator.program(text, problem.top_module, ports)
+        candidate = self._simulator.program(text, problem.top_module, ports, clocks)
         if isinstance(candidate, Failure):
             return self._silent(f"Verilator does not build the candidate: {_said(candidate)}")
         num_samples = 0

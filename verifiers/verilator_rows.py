@@ -5,7 +5,7 @@ states: what is x or z in Icarus is some 0 or 1 here.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from verifiers.testbench import ROW_TIME
 from verifiers.types import Port
@@ -49,10 +49,15 @@ int main(int argc, char** argv) {
         }
         context.time(end);
     };
-@clear@
-    run_until(row_time);
     std::ifstream rows(argv[1]);
-    std::string row;
+    std::string row, start;
+    std::getline(rows, start);
+    if (start.size() != @width@) return 3;
+    for (char& bit : start) bit = bit == '1' ? '0' : '1';
+@idle@
+@start@
+    run_until(row_time);
+    rows.seekg(0);
     long index = 0;
     for (; std::getline(rows, row); ++index) {
         if (row.size() != @width@) return 3;
@@ -80,20 +85,27 @@ def wrapper_module(text: str, top: str, ports: Sequence[Port]) -> tuple[str, str
     return name, f"module {name}({header});\n  {top} dut({pins});\nendmodule\n"
 
 
-def rows_program(ports: Sequence[Port]) -> str:
-    """The C++ program for a wrapper of these ports. All inputs are 0 before the first row."""
-    inputs = [(index, port.width) for index, port in enumerate(ports) if port.direction == "input"]
+def rows_program(ports: Sequence[Port], clocks: Collection[str]) -> str:
+    """The C++ program for a wrapper of these ports.
+
+    Before the first row the inputs named in `clocks` are 0 and all others the opposite of that row, so that the row is
+    an event for them, as it is in Icarus, where they start at x.
+    """
     outputs = [(index, port.width) for index, port in enumerate(ports) if port.direction == "output"]
-    apply, offset = [], 0
-    for index, width in inputs:
-        apply.append(f"        put(top.p{index}, row.data() + {offset}, {width});")
-        offset += width
-    clear = [f'    put(top.p{index}, "", 0);' for index, _ in inputs]
+    apply, start, idle, offset = [], [], [], 0
+    for index, port in enumerate(ports):
+        if port.direction == "input":
+            apply.append(f"        put(top.p{index}, row.data() + {offset}, {port.width});")
+            start.append(f"    put(top.p{index}, start.data() + {offset}, {port.width});")
+            if port.name in clocks:
+                idle.append(f"    start[{offset}] = '0';")
+            offset += port.width
     show = [f"        std::putchar(' ');\n        print(top.p{index}, {width});" for index, width in outputs]
     parts = {
         "row_time": str(ROW_TIME),
         "width": str(max(offset, 1)),  # a design without inputs has rows of one digit
-        "clear": "\n".join(clear),
+        "idle": "\n".join(idle),
+        "start": "\n".join(start),
         "apply": "\n".join(apply),
         "print": "\n".join(show),
     }

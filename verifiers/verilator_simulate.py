@@ -6,6 +6,7 @@ A run sees its own program and rows only.
 import secrets
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from toolchain.command import Command
@@ -33,10 +34,10 @@ class VerilatorSimulator:
         self.versions = self._builder.versions
         self.verilator, self.root = self._builder.verilator, self._builder.root
 
-    def program(self, text: str, top: str, ports: tuple[Port, ...]) -> Path | Failure:
-        """A program that plays rows on a design, built now or before."""
+    def program(self, text: str, top: str, ports: tuple[Port, ...], clocks: Collection[str] = ()) -> Path | Failure:
+        """A program that plays rows on a design, built now or before. `clocks` names inputs that start at 0."""
         name, wrapper = wrapper_module(text, top, ports)
-        files = {DESIGN_FILE: without_comments(text), _WRAPPER_FILE: wrapper, ROWS_MAIN: rows_program(ports)}
+        files = {DESIGN_FILE: without_comments(text), _WRAPPER_FILE: wrapper, ROWS_MAIN: rows_program(ports, clocks)}
         source = ProgramSource(files=files, verilog=(_WRAPPER_FILE, DESIGN_FILE), top=name, main=ROWS_MAIN)
         return self._builder.program(source)
 

@@ -6,7 +6,7 @@ from toolchain.command import CommandResult
 from toolchain.errors import ToolNotFound
 from toolchain.icarus import Ending
 from toolchain.tool import find_tool
-from verifiers.build_cache import BuildCache
+from verifiers.build_cache import BuildCache, default_folder
 from verifiers.golden import GoldenRuns
 from verifiers.second_opinion import SecondOpinion, Stance
 from verifiers.simulate import Failure, local_simulator
@@ -63,9 +63,10 @@ def test_the_wrapper_has_a_name_that_the_design_cannot_have():
 
 
 def test_the_program_takes_each_input_from_its_place_in_the_row():
-    program = rows_program(_PORTS)
+    program = rows_program(_PORTS, ("clk",))
     assert "put(top.p2, row.data() + 2, 40);" in program
     assert "row.size() != 42" in program
+    assert [line.strip() for line in program.splitlines() if "start[" in line] == ["start[0] = '0';"]
     assert program.index("print(top.p3, 70)") < program.index("print(top.p4, 1)")
     assert "@" not in program
 
@@ -89,7 +90,7 @@ def second(tmp_path_factory) -> SecondOpinion:
             find_tool(tool)
         except ToolNotFound:
             pytest.skip(f"no {tool} here")
-    simulator = VerilatorSimulator(cache=BuildCache(tmp_path_factory.mktemp("builds")))
+    simulator = VerilatorSimulator(cache=BuildCache(default_folder()))
     return SecondOpinion(simulator=simulator, goldens=GoldenRuns(local_simulator()), executor=simulator.executor)
 
 
@@ -99,10 +100,10 @@ def test_a_right_design_agrees_and_is_built_once(second):
     opinion = second.ask(_problem(), _GOLDEN, (1, 2))
     assert opinion.stance is Stance.AGREES, opinion
     assert opinion.num_samples > 600
-    program = second._simulator.program(_GOLDEN, "TopModule", _PORTS)
+    program = second._simulator.program(_GOLDEN, "TopModule", _PORTS, ["clk"])
     built = program.stat().st_mtime_ns
     second.ask(_problem(), _GOLDEN, (3,))
-    assert second._simulator.program(_GOLDEN, "TopModule", _PORTS) == program
+    assert second._simulator.program(_GOLDEN, "TopModule", _PORTS, ["clk"]) == program
     assert program.stat().st_mtime_ns == built
 
 
