@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
-from hdl_bench.jsonl import read_rows
+from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.statistics import pass_at_k
@@ -94,7 +94,7 @@ def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
     """
     samples: list[Sample] = []
     num_seen: dict[str, int] = defaultdict(int)
-    for where, row in read_rows(path):
+    for where, row in read_json_lines(path):
         if not isinstance(row, dict):
             raise UsageError(f"{where} must be an object with problem_id and completion, got {row!r:.60}")
         for key in ("problem_id", "completion"):

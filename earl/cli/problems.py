@@ -87,7 +87,7 @@ def make_command(  # noqa: PLR0913  (one parameter an option)
     """Make NUM problems of distinct designs, in turn over families and levels. Equal options, equal problems."""
     from rich.console import Console
 
-    from earl.problem_files import write_problems
+    from hdl_bench.problem_files import write_problems
     from hdl_bench.procedural.problems import make_problems
     from verifiers.problem_json import problem_to_json
 

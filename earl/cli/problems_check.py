@@ -50,8 +50,8 @@ def check_command(  # noqa: PLR0913  (one parameter an option)
 
     from rich.console import Console
 
-    from earl.problem_files import read_problems, write_problems, write_text
     from earl.show_check import check_document, render_checks, summary_document
+    from hdl_bench.problem_files import read_problems, write_problems, write_text
 
     problems = [problem for path in files for problem in read_problems(path)] or _procedural(num_problems, seed)
     with _gate(num_workers=num_workers, is_formal=is_formal, seed=seed) as gate:
@@ -60,13 +60,13 @@ def check_command(  # noqa: PLR0913  (one parameter an option)
     if out:
         write_problems(out, [p for p, check in zip(problems, checks, strict=True) if check.is_sound])
     if quarantine:
-        failed = [document for document in documents if not document["is_sound"]]
+        failed = [document for document, check in zip(documents, checks, strict=True) if check.is_quarantined]
         write_text(quarantine, json.dumps({"problems": failed}, indent=2) + "\n")
     if is_json:
         print_json({"problems": documents, "is_formal": is_formal, **summary_document(checks)})
     else:
         Console(highlight=False).print(render_checks(checks))
-    sys.exit(0 if all(check.is_sound for check in checks) else 1)
+    sys.exit(3 if any(check.failures for check in checks) else 1 if any(check.reasons for check in checks) else 0)
 
 
 def _procedural(num_problems: int | None, seed: int) -> "list[Problem]":
@@ -103,5 +103,7 @@ def _with_progress(checks: "Iterator[ProblemCheck]", num_problems: int) -> "Iter
         for check in checks:
             progress.update(task, advance=1, description=printable(check.problem_id))
             if not check.is_sound:
-                console.print(f"{printable(check.problem_id)}: {printable(check.reasons[0])}", markup=False)
+                console.print(
+                    f"{printable(check.problem_id)}: {printable((*check.failures, *check.reasons)[0])}", markup=False
+                )
             yield check

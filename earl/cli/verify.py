@@ -43,9 +43,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     from rich.console import Console
 
-    from earl.problem_files import read_text
     from earl.show_proof import proof_document, render_proof
     from earl.show_verdict import render_judgement, render_opinion
+    from hdl_bench.problem_files import read_text
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
 
@@ -127,7 +127,7 @@ def read_problem(path: Path, index: int | None) -> "Problem":
     Raises:
         UsageError: no such file, no JSON, not a problem, several problems and no index, an index out of range.
     """
-    from earl.problem_files import read_problems
+    from hdl_bench.problem_files import read_problems
 
     problems = read_problems(path)
     last = len(problems) - 1

@@ -42,7 +42,7 @@ def _rows(path: Path) -> list[Any]:
     try:
         document = json.loads(text)
     except json.JSONDecodeError:
-        rows = _json_lines(path, text)
+        rows = [row for _, row in _json_lines(path, text)]
     else:
         rows = document["problems"] if isinstance(document, dict) and "problems" in document else [document]
     if not isinstance(rows, list) or not rows:
@@ -50,15 +50,21 @@ def _rows(path: Path) -> list[Any]:
     return rows
 
 
-def _json_lines(path: Path, text: str) -> list[Any]:
+def read_json_lines(path: Path) -> list[tuple[str, Any]]:
+    """The values of a file of JSON lines, each with its place for messages. UsageError that names what is no JSON."""
+    return _json_lines(path, read_text(path))
+
+
+def _json_lines(path: Path, text: str) -> list[tuple[str, Any]]:
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        where = f"{path}: line {number}"
         try:
-            rows.append(json.loads(line))
+            rows.append((where, json.loads(line)))
         except json.JSONDecodeError as error:
-            raise UsageError(f"{path}: line {number} is no JSON ({error.msg}, column {error.colno})") from error
+            raise UsageError(f"{where} is no JSON ({error.msg}, column {error.colno})") from error
     return rows
 
 
