@@ -14,11 +14,11 @@ from earl.jobs import Session, run_eval, run_sft, run_train
 from earl.report import write_report
 from earl.run_folder import RunFolder, package_versions
 from earl.tables import evaluation_table
-from verifiers.farm import Farm
+from verifiers.connect import Judge
 from verifiers.versions import tool_versions
 
 
-def run_demo(config: Config, run: RunFolder, farm: Farm, session: Session) -> bool:
+def run_demo(config: Config, run: RunFolder, farm: Judge, session: Session) -> bool:
     """Run all phases in `run`; the warm start's own files lie in `<run>/sft`. False when stopped early."""
     wall_s: dict[str, float] = {}
     examples, problems, heldout = warm_start_problems(config), training_problems(config), evaluation_problems(config)

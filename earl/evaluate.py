@@ -9,7 +9,7 @@ from earl.config import Config
 from hdl_bench.statistics import bootstrap_interval, pass_at_k
 from hdl_bench.types import Completion, GenerationEngine, Sampling
 from toolchain.errors import InfrastructureError
-from verifiers.farm import Farm
+from verifiers.connect import Judge
 from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Problem
@@ -85,7 +85,7 @@ def paired_gain(before: Evaluation, after: Evaluation) -> tuple[float, tuple[flo
 
 def evaluate(
     engine: GenerationEngine,
-    farm: Farm,
+    farm: Judge,
     problems: list[Problem],
     config: Config,
     on_phase: Callable[[str], None] = lambda phase: None,

@@ -16,7 +16,7 @@ from earl.policy import load_policy
 from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.train import train
-from verifiers.farm import Farm
+from verifiers.connect import Judge
 from verifiers.types import Problem
 
 
@@ -57,7 +57,7 @@ def _warm_start_text(metrics: dict[str, float]) -> str:
 
 
 def run_train(
-    config: Config, run: RunFolder, problems: list[Problem], farm: Farm, session: Session, *, is_resumed: bool = False
+    config: Config, run: RunFolder, problems: list[Problem], farm: Judge, session: Session, *, is_resumed: bool = False
 ) -> Path | None:
     """Train `model.path`. The checkpoint's folder (Hugging Face layout), or None when it was stopped early."""
     line, hooks = session.hooks("train", _training_text)
@@ -74,7 +74,7 @@ def _training_text(metrics: dict[str, float]) -> str:
     )
 
 
-def run_eval(config: Config, problems: list[Problem], farm: Farm, session: Session) -> Evaluation:
+def run_eval(config: Config, problems: list[Problem], farm: Judge, session: Session) -> Evaluation:
     """Measure `model.path` on held-out problems."""
     policy = load_policy(config.model.path, config.prompt)
     engine = make_engine(policy, config.sampling, dtype=config.model.dtype)

@@ -10,7 +10,7 @@ from earl.reward import reward_of
 from earl.types import Rollout
 from hdl_bench.types import Completion
 from toolchain.errors import DeadlineExceeded
-from verifiers.farm import Farm
+from verifiers.connect import Judge
 from verifiers.judgement import Judgement
 from verifiers.seeds import group_seed
 from verifiers.types import Problem
@@ -32,7 +32,7 @@ def shuffle_rewards(rollouts: list[list[Rollout]], seed: int) -> list[list[Rollo
 class RolloutJudge:
     """Judges the completions of a step: all of a group under one seed, finished verdicts reused from the journal."""
 
-    def __init__(self, farm: Farm, journal: VerdictJournal, rewards: RewardConfig, run_seed: int) -> None:
+    def __init__(self, farm: Judge, journal: VerdictJournal, rewards: RewardConfig, run_seed: int) -> None:
         self._farm, self._journal, self._rewards, self._run_seed = farm, journal, rewards, run_seed
 
     def __call__(self, problems: list[Problem], completions: list[list[Completion]], epoch: int) -> list[list[Rollout]]:

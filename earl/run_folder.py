@@ -64,7 +64,7 @@ class RunFolder:
             f"{section}.{key}: {before[section][key]!r} -> {now[section][key]!r}"
             for section in before
             for key in before[section]
-            if before[section][key] != now[section][key]
+            if section != "verifier" and before[section][key] != now[section][key]  # who judges changes no verdict
         ]
         if changed:
             raise UsageError(f"cannot resume {path} with another config; changed: {'; '.join(changed)}")

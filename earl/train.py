@@ -17,7 +17,7 @@ from earl.policy import load_model, load_policy
 from earl.rollout import RolloutJudge
 from earl.run_folder import RunFolder
 from earl.step import Learner, StepInterrupted, train_step
-from verifiers.farm import Farm
+from verifiers.connect import Judge
 from verifiers.types import Problem
 
 _QUIET = Hooks()
@@ -36,7 +36,7 @@ def train(
     config: Config,
     run: RunFolder,
     problems: list[Problem],
-    farm: Farm,
+    farm: Judge,
     *,
     is_resumed: bool = False,
     hooks: Hooks = _QUIET,

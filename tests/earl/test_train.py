@@ -231,3 +231,5 @@ def test_resuming_with_another_config_names_what_changed(tiny_policy, tmp_path):
     with pytest.raises(UsageError, match=r"train.learning_rate: 0.001 -> 0.5"):
         RunFolder.reopen(run.path, other)
     assert RunFolder.reopen(run.path, config).path == run.path
+    elsewhere = _config(tiny_policy, tmp_path, "run", verifier={"address": "http://127.0.0.1:1"})
+    assert RunFolder.reopen(run.path, elsewhere).path == run.path
