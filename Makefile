@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test lint format setup simulators clean
+.PHONY: demo test lint format setup simulators container-test clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
@@ -22,6 +22,10 @@ test: setup
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Builds the judge's image and runs it: by docker or podman, else by buildah on a base of debootstrap (root).
+container-test: setup
+	@PYTHONPATH=. $(BIN)/python tests/container/prove_image.py
 
 format: setup
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
