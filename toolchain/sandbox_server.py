@@ -168,7 +168,7 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
     # A program is born with the soft limits. The hard ones, which only it can tell apart, follow while it is loaded.
     limits = _limits_of(step)
     for kind, (soft, _) in limits.items():
-        resource.setrlimit(kind, (max(soft, _OWN_NEEDS.get(kind, 0)), _CEILINGS[kind]))
+        resource.setrlimit(kind, (max(soft, _OWN_NEEDS.get(kind, 0)), _ceiling(kind)))
     restored = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGXCPU]  # ignored by Python, and in `main`
     try:
         argv = step["argv"]
@@ -197,12 +197,21 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
 
 def _limits_of(step: dict) -> dict[int, tuple[int, int]]:
     """Resource -> soft and hard limit. Passing the soft limit of CPU time is a signal, passing the hard one the end."""
-    return {
-        resource.RLIMIT_CPU: (step["cpu_s"], step["cpu_s"] + 1),
-        resource.RLIMIT_AS: (step["memory_bytes"], step["memory_bytes"]),
-        resource.RLIMIT_FSIZE: (step["file_bytes"], step["file_bytes"]),
-        resource.RLIMIT_NPROC: (step["processes"], step["processes"]),
+    pairs = {
+        resource.RLIMIT_AS: step["memory_bytes"],
+        resource.RLIMIT_FSIZE: step["file_bytes"],
+        resource.RLIMIT_NPROC: step["processes"],
     }
+    bounds = {kind: min(bound, _ceiling(kind)) for kind, bound in pairs.items()}
+    return {resource.RLIMIT_CPU: (step["cpu_s"], step["cpu_s"] + 1)} | {kind: (b, b) for kind, b in bounds.items()}
+
+
+def _ceiling(kind: int) -> int:
+    """The hard limit to keep: ours, or a lower one that the worker that started this sandbox lives under."""
+    inherited = resource.getrlimit(kind)[1]
+    if resource.RLIM_INFINITY in (inherited, _CEILINGS[kind]):
+        return _CEILINGS[kind] if inherited == resource.RLIM_INFINITY else inherited
+    return min(_CEILINGS[kind], inherited)
 
 
 def _end_all(pid: int) -> int:
