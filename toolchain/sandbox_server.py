@@ -208,10 +208,8 @@ def _limits_of(step: dict) -> dict[int, tuple[int, int]]:
 
 def _ceiling(kind: int) -> int:
     """The hard limit to keep: ours, or a lower one that the worker that started this sandbox lives under."""
-    inherited = resource.getrlimit(kind)[1]
-    if resource.RLIM_INFINITY in (inherited, _CEILINGS[kind]):
-        return _CEILINGS[kind] if inherited == resource.RLIM_INFINITY else inherited
-    return min(_CEILINGS[kind], inherited)
+    bounds = [bound for bound in (resource.getrlimit(kind)[1], _CEILINGS[kind]) if bound != resource.RLIM_INFINITY]
+    return min(bounds, default=resource.RLIM_INFINITY)
 
 
 def _end_all(pid: int) -> int:

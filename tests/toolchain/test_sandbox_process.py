@@ -1,6 +1,8 @@
 """The long-lived sandbox: jobs run there one after the other, and nothing of one is there for the next."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -165,3 +167,18 @@ def test_a_sandbox_that_dies_is_our_failure_and_the_next_job_gets_another():
     with pytest.raises(InfrastructureError, match="sandbox"):
         sandbox.run(_shell("echo three"))
     executor.close()
+
+
+@_NEEDS_BUBBLEWRAP
+def test_a_sandbox_under_a_lower_limit_of_its_parent_keeps_to_that():
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "from toolchain.command import FolderJob, Limits, Step\n"
+        "from toolchain.sandbox_process import SandboxProcess\n"
+        "step = Step(argv=('/bin/sh', '-c', 'ulimit -v'), limits=Limits(memory_bytes=4 << 30))\n"
+        "sandbox = SandboxProcess()\n"
+        "print(sandbox.run(FolderJob(files={}, steps=(step, step))).results[1].stdout)\n"
+        "sandbox.kill()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == str((2 << 30) // 1024), done.stderr
