@@ -38,6 +38,7 @@ class Machine:
     latches: tuple[tuple[int, int], ...]
     bad: int
     says: int
+    may_be_x: bool  # whether anything in the candidate may be x once the resets are over
     prelude: tuple[InputStep, ...]
     step: InputStep
 
@@ -202,6 +203,9 @@ class MachineBuilder:
             latches=latches.finished(),
             bad=self._differs([evaluation for evaluation, _ in played]),
             says=self._says(played[0][0]),
+            may_be_x=self._netlists[1].has_x
+            or any(not is_known(bit) for bit in current[1].values())
+            or any(literal != FALSE for literal in played[1][0].kept),
             prelude=prelude,
             step=step,
         )

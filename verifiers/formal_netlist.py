@@ -137,9 +137,9 @@ class Netlist:
 
     @property
     def has_x(self) -> bool:
-        """Whether anything in it begins unknown, is an x, or is driven by nothing."""
+        """Whether its source has an x, or anything that nothing drives."""
         used = {bit for cell in self.cells for bits in cell.ports.values() for bit in bits}
-        return bool(self.open_nets) or UNKNOWN in self.initial.values() or not used.isdisjoint(_UNKNOWN_NETS)
+        return bool(self.open_nets) or not used.isdisjoint(("x", "z"))
 
     def _initial(self, netnames: dict) -> dict[NetBit, Bit]:
         """The initial value of each state bit: x where the source gives none."""

@@ -72,16 +72,17 @@ def _compare(job: FormalJob, deadline: float) -> FormalAnswer:
     )
     netlists = (Netlist(modules["golden"], is_golden=True), Netlist(modules["candidate"], is_golden=False))
     clocking = find_clocking(netlists, job.ports, job.protocol, Aig(max_nodes=MAX_GATES))
-    answer = _search(job, netlists, clocking, deadline, frees_x=False)
-    if answer.outcome is not FormalOutcome.EQUIVALENT or not netlists[1].has_x:
+    answer, may_be_x = _search(job, netlists, clocking, deadline, frees_x=False)
+    if answer.outcome is not FormalOutcome.EQUIVALENT or not may_be_x:
         return answer
     # Equal by the simulator's rules for x. Is it so whatever value an x has?
-    robust = _search(job, netlists, clocking, deadline, frees_x=True)
+    robust, _ = _search(job, netlists, clocking, deadline, frees_x=True)
     if robust.outcome is not FormalOutcome.DIFFERENT:
         return robust
     golden_itself = (netlists[0], netlists[0])
     clocking = find_clocking(golden_itself, job.ports, job.protocol, Aig(max_nodes=MAX_GATES))
-    if _search(job, golden_itself, clocking, deadline, frees_x=True).outcome is FormalOutcome.DIFFERENT:
+    of_golden, _ = _search(job, golden_itself, clocking, deadline, frees_x=True)
+    if of_golden.outcome is FormalOutcome.DIFFERENT:
         return answer  # the golden leans on those rules too
     return _unknown(
         "x", "the candidate is right by a simulator's rules for x alone: some values of what is x are wrong"
@@ -90,23 +91,25 @@ def _compare(job: FormalJob, deadline: float) -> FormalAnswer:
 
 def _search(
     job: FormalJob, netlists: tuple[Netlist, Netlist], clocking: Clocking, deadline: float, *, frees_x: bool
-) -> FormalAnswer:
+) -> tuple[FormalAnswer, bool]:
+    """What a search finds, and whether the candidate may be x anywhere."""
     aig = Aig(max_nodes=MAX_GATES)
     machine = MachineBuilder(netlists, clocking, job.ports, job.protocol, aig, frees_x=frees_x).build()
     usual = {machine.step.inputs[reset.name][0]: int(not reset.is_active_high) for reset in job.protocol.resets}
     answer = solve(machine, abc=find_pyosys().abc, folder=Path.cwd(), deadline=deadline, usual=usual)
     if not answer.is_decided:
-        return _unknown(answer.method, answer.reason)
+        return _unknown(answer.method, answer.reason), machine.may_be_x
     if answer.trace is None:
-        return FormalAnswer(outcome=FormalOutcome.EQUIVALENT, method=answer.method)
+        return FormalAnswer(outcome=FormalOutcome.EQUIVALENT, method=answer.method), machine.may_be_x
     writer = RowWriter(job.ports, job.protocol)
     first_scored_row = writer.write(machine, answer.trace, has_levels=clocking.has_levels)
-    return FormalAnswer(
+    found = FormalAnswer(
         outcome=FormalOutcome.DIFFERENT,
         method=answer.method,
         rows=tuple(writer.rows),
         first_scored_row=first_scored_row,
     )
+    return found, machine.may_be_x
 
 
 def _unknown(method: str, reason: str) -> FormalAnswer:
