@@ -29,7 +29,7 @@ MIN_MUTANTS = 10  # with fewer the score says little: it is reported, not requir
 _MORE_SEEDS = range(100, 106)  # epochs: tried on mutants that no proof decides
 _GOLDEN_WALL_S = 300.0
 _START_WALL_S = 60.0
-_PROOF_WALL_S = 5.0
+_PROOF_WALL_S = 30.0  # mostly a second is enough; a busy machine takes longer
 _LOOKAHEAD = 3  # problems whose mutants wait at the farm while an earlier one is finished
 _NOT_COMPILED = (Outcome.FORBIDDEN_CONSTRUCT, Outcome.SYNTAX_ERROR, Outcome.INTERFACE_ERROR, Outcome.ELABORATION_ERROR)
 

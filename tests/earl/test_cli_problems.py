@@ -6,6 +6,8 @@ import verifiers.formal
 from earl.cli import main
 from hdl_bench.procedural.families import FAMILIES
 from toolchain.errors import ToolNotFound
+from verifiers.golden_check import GoldenCheck
+from verifiers.oracle_gate import OracleGate
 from verifiers.problem_json import problem_from_json
 
 
@@ -152,6 +154,22 @@ def test_check_without_a_prover_says_so_and_does_not_go_on_without(capsys, tmp_p
     code, out, err = run(capsys, "check", write_problem(tmp_path / "p.json", "p", _GOLDEN))
     assert (code, out) == (3, "")
     assert "no pyosys here" in err
+
+
+@pytest.mark.tool
+def test_check_ends_with_three_and_quarantines_nothing_when_a_tool_fails(capsys, tmp_path, monkeypatch):
+    def broken(gate, problem):
+        return GoldenCheck(problem_id=problem.problem_id, failures=("the sandbox is gone",))
+
+    monkeypatch.setattr(OracleGate, "_ask_worker", broken)
+    failed, sound = tmp_path / "failed.json", tmp_path / "sound.jsonl"
+    options = ("--no-formal", "--quarantine", str(failed), "--out", str(sound))
+    code, out, err = run(capsys, "check", write_problem(tmp_path / "p.json", "p", _GOLDEN), *options)
+    assert code == 3
+    assert json.loads(failed.read_text()) == {"problems": []}
+    assert sound.read_text() == ""
+    assert "not checked" in out
+    assert "p: the sandbox is gone" in err
 
 
 @pytest.mark.parametrize(
