@@ -11,7 +11,7 @@ from verifiers.cheats import Cheat, cheats_of
 from verifiers.errors import PROBLEM_FAULT, ProblemError
 from verifiers.golden import GoldenRun, harness_of
 from verifiers.infer import constant_outputs
-from verifiers.lexer import lex
+from verifiers.lexer import rename_identifier
 from verifiers.mutate import Mutant, mutants_of
 from verifiers.reference import as_reference
 from verifiers.seeds import group_seed
@@ -66,7 +66,7 @@ def check_golden(problem: Problem, verifier: Verifier, *, seed: int) -> GoldenCh
 def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
     golden, golden_top = golden_of(problem)
     seeds = seeds_of(problem.problem_id, seed)
-    as_completion = renamed(golden, golden_top, problem.top_module)
+    as_completion = rename_identifier(golden, golden_top, problem.top_module)
     verdicts = [
         replace(verifier.judge(problem, as_completion, (seed,)).verdict, duration_s=0.0)
         for seed in (*seeds, *seeds[:1] * (NUM_RUNS - 1))
@@ -131,12 +131,6 @@ def _error_of(verdict: Verdict) -> type[InfrastructureError]:
     """Whose fault it is that a verdict is no pass: the problem's, unless a tool failed for another reason."""
     is_problems = any(diagnostic.code in _PROBLEM_FAULTS for diagnostic in verdict.diagnostics)
     return ProblemError if verdict.is_scored or is_problems else InfrastructureError
-
-
-def renamed(source: str, old: str, new: str) -> str:
-    """`source` with the identifier `old` replaced by `new` wherever it stands as one."""
-    pieces = (source[lexeme.start : lexeme.end] for lexeme in lex(source))
-    return source if old == new else "".join(new if piece == old else piece for piece in pieces)
 
 
 def _why(verdict: Verdict) -> str:

@@ -6,7 +6,8 @@ import pytest
 
 from toolchain.errors import InfrastructureError
 from verifiers.cheats import cheats_of, constant_module
-from verifiers.golden_check import GoldenCheck, check_golden, renamed
+from verifiers.golden_check import GoldenCheck, check_golden
+from verifiers.lexer import rename_identifier
 from verifiers.types import (
     Candidate,
     Clock,
@@ -182,4 +183,6 @@ def test_the_best_constant_is_the_golden_s_most_frequent_known_value():
 
 def test_renaming_touches_the_identifier_only_where_it_stands_alone():
     source = "module Ref; // Ref here\n  wire Ref_2, aRef;\n  Ref u();\nendmodule\n"
-    assert renamed(source, "Ref", "Top") == ("module Top; // Ref here\n  wire Ref_2, aRef;\n  Top u();\nendmodule\n")
+    assert rename_identifier(source, "Ref", "Top") == (
+        "module Top; // Ref here\n  wire Ref_2, aRef;\n  Top u();\nendmodule\n"
+    )
