@@ -53,7 +53,9 @@ def find_pyosys() -> Pyosys:
     folder = Path(spec.origin).resolve().parent
     abc = folder / "yosys-abc"
     if not abc.is_file():
-        raise ToolNotFound(f"pyosys at {folder} comes without yosys-abc. Reinstall it (pip install --force-reinstall pyosys).")
+        raise ToolNotFound(
+            f"pyosys at {folder} comes without yosys-abc. Reinstall it (pip install --force-reinstall pyosys)."
+        )
     return Pyosys(version=version("pyosys"), folder=folder, abc=abc)
 
 
