@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stock_checkout import PROBLEMS
 
 from verifiers.batch import verify_group
-from verifiers.types import Candidate, Port, Problem, ReferenceOracle
+from verifiers.types import Candidate, PassRule, Port, Problem, ReferenceOracle, TestbenchOracle
 from verifiers.verify import Verifier
 
 FORGED = sorted(Path(__file__).parent.glob("*.v"))
@@ -49,3 +50,29 @@ def _groups_of_8(verifier, problem, candidates):
 def _read(path: Path) -> str:
     with path.open(newline="") as file:  # a bare carriage return is one of the tricks
         return file.read()
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+@pytest.mark.parametrize("source", PROBLEMS, ids=lambda source: source.name)
+def test_designs_forged_for_a_stock_testbench_get_the_same_verdict_in_a_group_and_alone(source):
+    verifier = Verifier()
+    golden = source.source("TopModule")
+    oracle = TestbenchOracle(
+        testbench=source.harness(),
+        rule=PassRule.MISMATCH_COUNT,
+        top="tb",
+        golden=source.source("RefModule"),
+        golden_top="RefModule",
+    )
+    problem = Problem(
+        problem_id=source.name, source="adversarial", prompt="", top_module="TopModule", ports=None, oracle=oracle
+    )
+    paths = sorted((Path(__file__).parent / "testbench").glob("*.v"))
+    forged = [text for path in paths if f"problem: {source.name};" in (text := _read(path)).split("\n", 1)[0]]
+    honest = [f"{golden}// honest {number}\n" for number in range(2)]
+    candidates = [Candidate(text=text) for text in (*honest, *forged)]
+    together = [replace(verdict, duration_s=0.0) for verdict in _groups_of_8(verifier, problem, candidates)]
+    alone = [replace(verifier.verify(problem, candidate, (7,)), duration_s=0.0) for candidate in candidates]
+    assert together == alone
+    assert [verdict.passed for verdict in together] == [True, True] + [False] * len(forged)
