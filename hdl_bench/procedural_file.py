@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hdl_bench.problem_files import read_problems
-from hdl_bench.scored import ScoredBenchmark, whole_answer
+from hdl_bench.scored import ScoredBenchmark
 from toolchain.errors import UsageError
 from verifiers.types import Problem
 
@@ -21,6 +21,4 @@ def load(root: Path) -> ScoredBenchmark:
         if problem.problem_id in problems:
             raise UsageError(f"{root} has the problem_id {problem.problem_id!r} twice; give each problem its own")
         problems[problem.problem_id] = problem
-    return ScoredBenchmark(
-        name="procedural", problems=problems, prepare=lambda problem_id, completion: whole_answer(completion)
-    )
+    return ScoredBenchmark(name="procedural", problems=problems, prepare=lambda problem_id, completion: completion)

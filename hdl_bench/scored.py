@@ -7,8 +7,6 @@ from hdl_bench.compatible import CompatibleJob
 from hdl_bench.errata import Erratum
 from verifiers.types import Problem, TestbenchOracle
 
-_MARKS = ("```", "~~~", "[BEGIN]", "[DONE]", "<think>", "</think>")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredBenchmark:
@@ -26,12 +24,3 @@ class ScoredBenchmark:
     def has_stock_testbenches(self) -> bool:
         """Whether some problem is judged by a testbench that is not ours."""
         return any(isinstance(problem.oracle, TestbenchOracle) for problem in self.problems.values())
-
-
-def whole_answer(completion: str) -> str:
-    """A completion without fence, marker or reasoning, marked as an answer from end to end; any other as it is.
-
-    So all of what a model sent as code is judged, not only what looks like a module in it.
-    """
-    has_marks = any(mark in completion for mark in _MARKS)
-    return completion if has_marks else f"[BEGIN]{completion}[DONE]"

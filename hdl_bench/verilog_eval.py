@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hdl_bench.compatible import CompatibleJob, extract_code_complete, extract_spec_to_rtl
 from hdl_bench.errata import StimulusHint, content_hash, find_erratum, find_hint
-from hdl_bench.scored import ScoredBenchmark, whole_answer
+from hdl_bench.scored import ScoredBenchmark
 from toolchain.errors import UsageError
 from verifiers.extract import extract
 from verifiers.infer import infer_protocol
@@ -68,11 +68,10 @@ class VerilogEvalV2:
             yield self._problem(sources)
 
     def prepare(self, problem_id: str, completion: str) -> str:
-        """The completion as our judge is to read it: whole, and with the given header where it only goes on from it."""
-        answer = whole_answer(completion)
-        if self.sources[problem_id].interface and extract(answer, TOP_MODULE) is None:
+        """The completion as our judge is to read it: with the given header where it only goes on from it."""
+        if self.sources[problem_id].interface and extract(completion, TOP_MODULE) is None:
             return f"[BEGIN]{self._extract_as_upstream(problem_id, completion)}[DONE]"
-        return answer
+        return completion
 
     def compatible_job(self, problem_id: str, completion: str) -> CompatibleJob:
         """How upstream would run the completion."""

@@ -2,8 +2,8 @@
 
 The rules, first that applies: reasoning (`<think>..</think>`) is dropped, and an unclosed one leaves no answer; between
 `[BEGIN]` and `[DONE]`, where a `[BEGIN]` alone gives nothing; the first fenced block that defines the top module, an
-unclosed fence counting to the end; a text that starts as code is taken whole; prose from its first module header to
-its last `endmodule`. It repairs nothing: a wrong module name or broken code is for the checks to report.
+unclosed fence counting to the end; else all of the text, prose included. It repairs nothing: prose around bare code, a
+wrong module name or broken code is for the checks to report.
 """
 
 import re
@@ -20,10 +20,6 @@ _NEWLINE = re.compile(r"\r\n?|\n")  # as the Markdown parser counts lines
 _MODULE_HEADER = re.compile(  # comments may stand between the name and what follows it
     r"\bmodule\s+(?:automatic\s+|static\s+)?([A-Za-z_][\w$]*)(?:\s|//[^\n]*\n|/\*[^*]*\*/)*(?:[#(;]|import\b)"
 )
-_CODE_START = re.compile(
-    r"\s*(?:`[a-z]|//|/\*|\(\*|(?:module|package|import|typedef|function|primitive)\b(?!\s*[:.,]))"
-)
-_END_MODULE = re.compile(r"\bendmodule\b(?:\s*:\s*[A-Za-z_][\w$]*)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +71,6 @@ def _extract_from(text: str, answer: _Span, top_module: str) -> Candidate | None
     blocks = [block for block in _fenced_blocks(text, answer) if _defined_modules(block.of(text))]
     if blocks:
         return _from_blocks(text, blocks, top_module)
-    if begin < 0 and not _CODE_START.match(text, answer.start, answer.end):
-        answer = _prose_span(text, answer)
     if not _MODULE_HEADER.search(text, answer.start, answer.end):
         return None
     return Candidate(text=answer.of(text), start_offset=answer.start)
@@ -120,14 +114,3 @@ def _from_blocks(text: str, blocks: list[_Span], top_module: str) -> Candidate:
 
 def _identifiers(code: str) -> set[str]:
     return {code[x.start : x.end] for x in lex(code) if x.kind is LexemeKind.IDENTIFIER}
-
-
-def _prose_span(text: str, answer: _Span) -> _Span:
-    """From the first module header to the last `endmodule`, or to the end where the code is cut off."""
-    header = _MODULE_HEADER.search(text, answer.start, answer.end)
-    if header is None:
-        return answer
-    end = answer.end
-    for match in _END_MODULE.finditer(text, header.end(), answer.end):
-        end = match.end()
-    return _Span(start=header.start(), end=end)

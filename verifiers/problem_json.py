@@ -13,7 +13,8 @@ from enum import StrEnum
 from toolchain.errors import UsageError
 from verifiers.types import CocotbOracle, Problem, ReferenceOracle, TestbenchOracle
 
-_ORACLES = {"reference": ReferenceOracle, "testbench": TestbenchOracle, "cocotb": CocotbOracle}  # kind on the wire -> type
+# kind on the wire -> type
+_ORACLES = {"reference": ReferenceOracle, "testbench": TestbenchOracle, "cocotb": CocotbOracle}
 
 
 def problem_to_json(problem: Problem) -> dict[str, object]:

@@ -10,7 +10,7 @@ from hdl_bench.benchmarks import load_benchmark
 from hdl_bench.compatible import CompatibleResult
 from hdl_bench.errata import Erratum
 from hdl_bench.score import Judges, Sample, Score, ScoredRow, Upstream, read_samples, reason_of, score_samples
-from hdl_bench.scored import ScoredBenchmark, whole_answer
+from hdl_bench.scored import ScoredBenchmark
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import UsageError
 from verifiers.farm import Farm
@@ -114,16 +114,6 @@ def test_the_reason_of_a_disagreement():
     wrong = row_of("a", 0, outcome=Outcome.MISMATCH, letter=".", first_mismatch=first)
     assert "output q is 11 where the golden's is 01, in row 7 of our own stimulus (seed 5)" in reason_of(wrong)
     assert "upstream's letter is T (time-out)" in reason_of(row_of("a", 0, outcome=Outcome.PASSED, letter="T"))
-
-
-@pytest.mark.parametrize("text", ["module TopModule; endmodule", "prose and no code", ""])
-def test_a_text_without_marks_is_an_answer_from_end_to_end(text):
-    assert whole_answer(text) == f"[BEGIN]{text}[DONE]"
-
-
-@pytest.mark.parametrize("text", ["```\nx\n```", "~~~\nx", "[BEGIN]x", "<think>x</think>y", "x</think>y"])
-def test_a_text_with_marks_is_left_alone(text):
-    assert whole_answer(text) == text
 
 
 class FakeJudge:
