@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earl.cli.common import json_option, print_json
+from earl.cli.common import console, json_option, print_json
 from toolchain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--index", type=click.IntRange(min=0), help="Which problem of a file with several, from 0.")
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Stimulus seed; may be repeated.")
 @click.option("--second-opinion", type=click.Choice(["verilator"]), help="Ask this simulator too about a pass.")
-@click.option("--formal", "is_formal", is_flag=True, help="Try to prove it equal to the golden, or different.")
+@click.option(
+    "--formal/--no-formal",
+    "is_formal",
+    default=None,
+    help="Try to prove it equal to the golden, or different. Default: for a pass on a stock testbench, if pyosys.",
+)
 @json_option
 def command(  # noqa: PLR0913  (one parameter an option)
     problem_path: Path,
@@ -32,20 +37,21 @@ def command(  # noqa: PLR0913  (one parameter an option)
     index: int | None,
     seeds: tuple[int, ...],
     second_opinion: str | None,
-    is_formal: bool,
+    is_formal: bool | None,
     is_json: bool,
 ) -> None:
     """Judge a candidate and show why it passes or fails. A pass needs every seed (default: the evaluation's two).
 
     Exit codes: 0 passed, 1 the candidate fails (or the second opinion or the proof differs), 2 usage, 3 a tool failed.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from rich.console import Console
 
     from earl.show_proof import proof_document, render_proof
     from earl.show_verdict import render_judgement, render_opinion
     from hdl_bench.problem_files import read_text
+    from hdl_bench.proofs import is_provable, verdict_with
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
 
@@ -54,19 +60,23 @@ def command(  # noqa: PLR0913  (one parameter an option)
     seeds = seeds or EVAL_SEEDS
     with Farm(num_workers=1) as farm:
         [judgement] = farm.judge_all([(problem, text, seeds)])
+    if is_formal is None:
+        is_formal = judgement.verdict.passed and is_provable(problem) and has_pyosys()
+    proof = prove(problem, judgement) if is_formal else None
+    if proof and is_provable(problem):
+        judgement = replace(judgement, verdict=verdict_with(judgement.verdict, proof))
     verdict = judgement.verdict
     opinion = ask_second(problem, judgement, seeds) if second_opinion and verdict.passed else None
-    proof = prove(problem, judgement) if is_formal else None
     if is_json:
         second = {"second_opinion": asdict(opinion)} if opinion else {}
         print_json(verdict_document(verdict) | second | ({"formal": proof_document(proof)} if proof else {}))
     else:
-        console = Console(highlight=False)
-        console.print(render_judgement(problem, judgement, seeds))
+        screen = Console(highlight=False)
+        screen.print(render_judgement(problem, judgement, seeds))
         if opinion:
-            console.print(render_opinion(judgement, opinion))
+            screen.print(render_opinion(judgement, opinion))
         if proof:
-            console.print(render_proof(proof))
+            screen.print(render_proof(proof))
     is_fine = (
         verdict.passed
         and not (opinion and opinion.stance == "differs")
@@ -81,6 +91,19 @@ def ask_second(problem: "Problem", judgement: "Judgement", seeds: tuple[int, ...
 
     assert judgement.candidate is not None, "a pass has a candidate"
     return local_second_opinion(isolation=judgement.verdict.isolation).ask(problem, judgement.candidate.text, seeds)
+
+
+def has_pyosys() -> bool:
+    """Whether a proof can be tried here; says on stderr when not."""
+    from toolchain.errors import ToolNotFound
+    from toolchain.yosys import find_pyosys
+
+    try:
+        find_pyosys()
+    except ToolNotFound as error:
+        console.print(f"the pass is not put to proof: {error}", markup=False)
+        return False
+    return True
 
 
 def prove(problem: "Problem", judgement: "Judgement") -> "FormalResult":

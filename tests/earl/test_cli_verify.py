@@ -1,10 +1,13 @@
 import json
 
 import pytest
+from stock_checkout import write_checkout
 
 from earl.cli import main
 from earl.printable import printable
+from hdl_bench.verilog_eval import SPEC_TO_RTL, VerilogEvalV2
 from toolchain.diagnostics import Diagnostic
+from verifiers.formal import FormalOutcome, FormalResult
 from verifiers.problem_json import problem_to_json
 from verifiers.second_opinion import Opinion, Stance
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
@@ -183,6 +186,23 @@ def test_formal_shows_the_inputs_that_tell_a_wrong_candidate_apart(verify):
     assert code == 1
     assert (proof["outcome"], proof["output"]) == ("different", "y")
     assert set(proof["counterexample"][-1]) == {"a"}
+
+
+@pytest.mark.tool
+def test_a_pass_on_a_stock_testbench_is_put_to_proof_unless_told_not_to(verify, monkeypatch, tmp_path):
+    stock = next(iter(VerilogEvalV2(write_checkout(tmp_path / "checkout"), SPEC_TO_RTL).problems()))
+    asked = {"problem_text": json.dumps(problem_to_json(stock))}
+    golden = stock.oracle.golden.replace(stock.oracle.golden_top, stock.top_module)
+    proof = FormalResult(
+        outcome=FormalOutcome.DIFFERENT, reason="late", method="by hand", counterexample=({"a": "1"},), output="y"
+    )
+    monkeypatch.setattr("earl.cli.verify.has_pyosys", lambda: True)
+    monkeypatch.setattr("earl.cli.verify.prove", lambda problem, judgement: proof)
+    code, out, _ = verify(golden, "--json", **asked)
+    document = json.loads(out)
+    assert (code, document["outcome"], document["formal"]["outcome"]) == (1, "mismatch", "different")
+    code, out, _ = verify(golden, "--json", "--no-formal", **asked)
+    assert (code, "formal" in json.loads(out)) == (0, False)
 
 
 @pytest.mark.tool
