@@ -10,6 +10,8 @@ from pyslang import parsing, syntax
 
 from verifiers.elaborate import Source
 
+OPPOSITE_EDGE = {"posedge": "negedge", "negedge": "posedge"}
+
 
 class MacroText(Exception):
     """A node has no place of its own in the text."""
@@ -69,3 +71,8 @@ def parts(node: syntax.SyntaxNode, kind) -> list:
     found: list = []
     node.visit(lambda part: found.append(part) if isinstance(part, kind) else None)
     return found
+
+
+def has_edges(timing: syntax.SyntaxNode) -> bool:
+    """Whether an event control waits for an edge."""
+    return any(event.edge.rawText in OPPOSITE_EDGE for event in parts(timing, syntax.SignalEventExpressionSyntax))

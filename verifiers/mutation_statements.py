@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 
 from pyslang import parsing, syntax
 
-from verifiers.mutation_site import Edit, Site, ancestors, parts, span_of
+from verifiers.mutation_site import OPPOSITE_EDGE, Edit, Site, ancestors, has_edges, parts, span_of
 
 _K = syntax.SyntaxKind
 _PLAIN_STATEMENT = syntax.BlockStatementSyntax | syntax.ExpressionStatementSyntax
 _NAME = syntax.IdentifierNameSyntax | syntax.IdentifierSelectNameSyntax
 _OPEN_VALUE = re.compile(r"=\s*\d*'(s?[bodh])?x+\s*;$", re.IGNORECASE)
-_OPPOSITE = {"posedge": "negedge", "negedge": "posedge"}
 _OTHER_ASSIGNMENT = {_K.AssignmentExpression: "<=", _K.NonblockingAssignmentExpression: "="}
 
 
@@ -60,15 +59,11 @@ def _dropped_statements(site: Site) -> Iterator[Edit]:
 
 def _wrong_edges(site: Site) -> Iterator[Edit]:
     node = site.node
-    if isinstance(node, syntax.SignalEventExpressionSyntax) and node.edge.rawText in _OPPOSITE:
-        yield site.edit("edge", (node.edge, _OPPOSITE[node.edge.rawText]))
-    elif isinstance(node, syntax.BinaryEventExpressionSyntax) and _has_edges(node):
+    if isinstance(node, syntax.SignalEventExpressionSyntax) and node.edge.rawText in OPPOSITE_EDGE:
+        yield site.edit("edge", (node.edge, OPPOSITE_EDGE[node.edge.rawText]))
+    elif isinstance(node, syntax.BinaryEventExpressionSyntax) and has_edges(node):
         for kept in (node.left, node.right):
             yield site.edit("edge", (node, site.of(kept)))
-
-
-def _has_edges(timing: syntax.SyntaxNode) -> bool:
-    return any(event.edge.rawText in _OPPOSITE for event in parts(timing, syntax.SignalEventExpressionSyntax))
 
 
 def _reset_polarities(site: Site) -> Iterator[Edit]:
@@ -83,8 +78,8 @@ def _reset_polarities(site: Site) -> Iterator[Edit]:
         return
     tested = {name.identifier.valueText for name in parts(statement.predicate, _NAME)}
     for event in parts(node.timingControl, syntax.SignalEventExpressionSyntax):
-        if event.edge.rawText in _OPPOSITE and tested == {site.of(event.expr)}:
-            edge = (event.edge, _OPPOSITE[event.edge.rawText])
+        if event.edge.rawText in OPPOSITE_EDGE and tested == {site.of(event.expr)}:
+            edge = (event.edge, OPPOSITE_EDGE[event.edge.rawText])
             yield site.edit("reset polarity", edge, (statement.predicate, _negation(site, statement)))
 
 
@@ -99,7 +94,7 @@ def _wrong_assignment_kinds(site: Site) -> Iterator[Edit]:
     clocked = [
         above
         for above in ancestors(node)
-        if isinstance(above, syntax.TimingControlStatementSyntax) and _has_edges(above.timingControl)
+        if isinstance(above, syntax.TimingControlStatementSyntax) and has_edges(above.timingControl)
     ]
     target = _target(node)
     if clocked and target in _names_read_after(node):

@@ -133,7 +133,7 @@ def test_the_kind_of_an_assignment_changes_only_where_its_target_is_read_later()
 
 
 def test_a_signal_is_taken_for_another_of_its_width_but_never_for_a_clock():
-    assert changes("assign y = a & b;", "signal") == {("a", "b"), ("a", "y"), ("b", "a"), ("b", "y")}
+    assert changes("assign y = a & b;", "signal") == {("a", "b"), ("b", "a")}  # y would close a loop
     one_bit = (CLOCK, port("d"), port("e"), port("q", 1, "output"))
     assert changes("always @(posedge clk) q <= d;", "signal", one_bit) == {("d", "e"), ("d", "q")}
 
@@ -191,5 +191,5 @@ def test_mutants_are_distinct_valid_and_equal_at_equal_seed(seed, limit):
     body = "wire [4:0] t = {1'b0, a} + b;\nassign y = t > 5'd9 ? t[3:0] ^ a : ~b;"
     found = mutants(body, seed=seed, limit=limit)
     assert found == mutants(body, seed=seed, limit=limit)
-    assert len({m.text for m in found}) == len(found) == min(limit, 27)  # all there are
+    assert len({m.text for m in found}) == len(found) == min(limit, 23)  # all there are
     assert all(static_check(m.text, "Top", (A, B, Y)) is None for m in found)
