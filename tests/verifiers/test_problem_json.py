@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolchain.errors import UsageError
-from verifiers.problem_json import problem_from_json, problem_to_json
 from verifiers.judgement import JOB, Job
+from verifiers.problem_json import problem_from_json, problem_to_json
 from verifiers.types import (
     Clock,
     CocotbOracle,
