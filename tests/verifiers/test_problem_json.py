@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolchain.errors import UsageError
-from verifiers.judgement import JOB, Job
+from verifiers.judgement import GROUP_JOB, GroupJob
 from verifiers.problem_json import problem_from_json, problem_to_json
 from verifiers.types import (
     Clock,
@@ -72,8 +72,8 @@ def test_a_problem_comes_back_unchanged(problem):
 
 @given(PROBLEMS)
 def test_a_job_comes_back_from_a_worker_with_its_own_kind_of_oracle(problem):
-    job = Job(problem=problem, completion_text="x", seeds=(1,))
-    assert JOB.validate_json(JOB.dump_json(job)) == job
+    job = GroupJob(problem=problem, completion_texts=("x",), seeds=(1,))
+    assert GROUP_JOB.validate_json(GROUP_JOB.dump_json(job)) == job
 
 
 @given(PROBLEMS, st.data())
