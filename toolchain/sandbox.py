@@ -14,6 +14,7 @@ from pathlib import Path
 
 from toolchain.command import Command, Limits
 from toolchain.errors import InfrastructureError, ToolNotFound, UsageError
+from toolchain.sandbox_server import JOB_MOUNT
 from toolchain.tool import find_tool
 
 MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TMPDIR": "/tmp"}
@@ -112,7 +113,8 @@ def server_argv(*, read_only: tuple[Path, ...]) -> tuple[str, ...]:
     return (
         str(find_tool("bwrap").path),
         *(*namespaces, "--die-with-parent", "--tmpfs", "/tmp", *_DEVICES),
-        *(*_system_argv(), *_read_only_argv(read_only), "--proc", "/proc", "--remount-ro", "/", "--as-pid-1"),
+        *(*_system_argv(), *_read_only_argv(read_only), "--proc", "/proc", "--dir", JOB_MOUNT),
+        *("--remount-ro", "/tmp", "--remount-ro", "/", "--as-pid-1"),
     )
 
 

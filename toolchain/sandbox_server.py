@@ -25,7 +25,9 @@ import sys
 import threading
 import time
 
-JOB_FOLDER = "/tmp/job"
+JOB_MOUNT = "/job"  # not /tmp: a tool or a Python that is shown to programs may lie below that
+JOB_FOLDER, TEMPORARY_FOLDER = f"{JOB_MOUNT}/work", f"{JOB_MOUNT}/tmp"
+_TEMPORARY = {name: TEMPORARY_FOLDER for name in ("TMPDIR", "TMP", "TEMP")}
 _FRAME = struct.Struct(">QQ")
 _CHUNK_BYTES = 1 << 16
 _CEILINGS = {  # hard limits of this process, above all that a step may ask for
@@ -83,12 +85,14 @@ def _serve(connection: socket.socket, settings: dict) -> None:
     threading.Thread(target=_run_filtered, args=(program, tasks, answers), daemon=True).start()
     options = f"size={settings['folder_bytes']},nr_inodes=4096,mode=700"
     while (job := _receive(connection)) is not None:
-        _mount_tmpfs("/tmp", _MS_NOSUID | _MS_NODEV, options)
+        _mount_tmpfs(JOB_MOUNT, _MS_NOSUID | _MS_NODEV, options)
         tasks.put(job)
         answer = answers.get()
         if isinstance(answer, BaseException):
             raise answer
-        _check(_LIBC.umount2(b"/tmp", 0), "unmount the job's folder")  # busy if anything of the job were left
+        _check(
+            _LIBC.umount2(JOB_MOUNT.encode(), 0), "unmount the job's folder"
+        )  # busy if anything of the job were left
         _send(connection, *answer)
 
 
@@ -123,7 +127,8 @@ def _send(connection: socket.socket, header: dict, parts: list[bytes]) -> None:
 
 def _run_job(header: dict, body: bytes) -> tuple[dict, list[bytes]]:
     """Write the files, run the steps, read back what is wanted."""
-    os.mkdir(JOB_FOLDER)
+    for folder in (JOB_FOLDER, TEMPORARY_FOLDER):
+        os.mkdir(folder)
     os.chdir(JOB_FOLDER)
     offset = 0
     for name, size in header["files"]:
@@ -172,7 +177,7 @@ def _run_step(step: dict) -> tuple[dict, bytes, bytes]:
     restored = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGXCPU]  # ignored by Python, and in `main`
     try:
         argv = step["argv"]
-        pid = os.posix_spawn(argv[0], argv, step["env"], file_actions=actions, setsigdef=restored)
+        pid = os.posix_spawn(argv[0], argv, step["env"] | _TEMPORARY, file_actions=actions, setsigdef=restored)
     except OSError as error:
         for descriptor in (out_read, out_write, error_read, error_write):
             os.close(descriptor)

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from toolchain.errors import InfrastructureError
-from verifiers.errors import ProblemError
+from verifiers.errors import ProblemError, fault_of_golden
 from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
 from verifiers.lexer import LexemeKind, lex
@@ -92,7 +92,9 @@ class GoldenRuns:
         )
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
-            raise ProblemError(f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it.")
+            raise fault_of_golden(result.ending)(
+                f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it."
+            )
         return _golden_run(stimulus, row_file, result[0][0])
 
 

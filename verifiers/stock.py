@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from toolchain.diagnostics import Diagnostic
-from toolchain.errors import UsageError
+from toolchain.errors import InfrastructureError, UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
-from verifiers.errors import ProblemError
+from verifiers.errors import ProblemError, fault_of_golden
 from verifiers.interface import ports_of
 from verifiers.lexer import rename_identifier
 from verifiers.simulate import Design, Failure
@@ -85,8 +85,8 @@ class StockJudge:
         run = self._run_control if is_fresh else self._known_control
         try:
             return run(problem.oracle, problem.top_module, ports)
-        except ProblemError as error:
-            raise ProblemError(f"problem {problem.problem_id}: {error}") from error
+        except InfrastructureError as error:
+            raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
     def _run_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
         if oracle.golden is None:
@@ -98,7 +98,9 @@ class StockJudge:
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics[:3])
             what = "an empty module" if oracle.golden is None else "the golden"
-            raise ProblemError(f"{what} fails in the testbench at {result.stage} ({result.ending}): {said}. Repair it.")
+            raise fault_of_golden(result.ending)(
+                f"{what} fails in the testbench at {result.stage} ({result.ending}): {said}. Repair it."
+            )
         if oracle.golden is None:
             return None
         if result.num_mismatches or not result.num_samples:

@@ -101,25 +101,37 @@ class TestNothingStays:
 
     def test_a_planted_file_process_and_fifo_are_not_there_for_the_next_job(self, sandbox):
         plant = (
-            "echo secret > kept; echo secret > /tmp/kept; mkfifo fifo /tmp/fifo; mkdir /tmp/deep; "
-            "(while :; do echo alive > /tmp/alive; sleep 0.05; done) & "
-            "(setsid sleep 300 &) ; (trap '' TERM HUP INT; sleep 300) & echo $!; sleep 0.1; ls /tmp"
+            "echo secret > kept; echo secret > $TMPDIR/kept; mkfifo fifo $TMPDIR/fifo; mkdir $TMPDIR/deep; "
+            "(while :; do echo alive > $TMPDIR/alive; sleep 0.05; done) & "
+            "(setsid sleep 300 &) ; (trap '' TERM HUP INT; sleep 300) & echo $!; sleep 0.1; ls $TMPDIR"
         )
         [planted] = sandbox.run(_shell(plant)).results
         assert planted.returncode == 0
         assert "alive" in planted.stdout
         pid = planted.stdout.split()[0]
         time.sleep(0.1)
-        look = f"ls -A . /tmp; kill -0 {pid} 2>/dev/null && echo alive; kill -9 -1 2>/dev/null && echo others; echo end"
-        assert _stdout(sandbox.run(_shell(look))) == [".:\n\n/tmp:\njob\nend\n"]
+        look = f"kill -0 {pid} 2>/dev/null && echo alive; kill -9 -1 2>/dev/null && echo others; ls -A . $TMPDIR /tmp"
+        assert _stdout(sandbox.run(_shell(look))) == [".:\n\n/job/tmp:\n\n/tmp:\n"]
 
     def test_nor_are_they_for_the_next_step_where_they_run(self, sandbox):
         result = sandbox.run(_shell("(sleep 0.2; echo late > late) & echo $!", "sleep 0.4; ls"))
         assert _stdout(result)[1] == ""
 
     def test_only_the_folder_can_be_written(self, sandbox):
-        script = "for f in / /usr /dev /etc /proc /root; do touch $f/planted 2>/dev/null && echo $f; done; echo end"
+        folders = "/ /usr /dev /etc /proc /root /tmp"
+        script = f"for f in {folders}; do touch $f/planted 2>/dev/null && echo $f; done; echo end"
         assert _stdout(sandbox.run(_shell(script))) == ["end\n"]
+
+    def test_a_folder_below_tmp_can_be_shown(self, tmp_path):
+        shown = tmp_path / "shown"
+        shown.mkdir(mode=0o755)
+        shown.joinpath("tool").write_text("here\n")
+        sandbox = SandboxProcess(read_only=(shown,))
+        try:
+            result = sandbox.run(_shell(f"cat {shown}/tool; touch {shown}/planted || echo no"))
+        finally:
+            sandbox.kill()
+        assert _stdout(result) == ["here\nno\n"]
 
     def test_a_full_folder_is_the_jobs_own_trouble(self, sandbox):
         fill = "i=0; while head -c 50000000 /usr/bin/* > f$i 2>/dev/null; do i=$((i+1)); [ $i -gt 20 ] && break; done"
