@@ -58,14 +58,20 @@ def judge_all(
     jobs: Iterable[tuple[Problem, str, tuple[int, ...]]],
     progress: Callable[[int, int], None] | None,
 ) -> list[Judgement]:
-    """`Judge.judge_all` by way of `submit`."""
-    futures = [judge.submit(problem, text, seeds) for problem, text, seeds in jobs]
-    judgements = []
-    for num_done, future in enumerate(futures, start=1):
-        judgements.append(future.result())
-        if progress is not None:
-            progress(num_done, len(futures))
-    return judgements
+    """`Judge.judge_all` by way of `submit`; progress is told while jobs are still being queued, too."""
+    jobs = list(jobs)
+    futures: list[Future[Judgement]] = []
+    num_done = 0
+    while num_done < len(jobs):
+        if len(futures) < len(jobs):
+            futures.append(judge.submit(*jobs[len(futures)]))
+        else:
+            futures[num_done].exception()  # all are under way: wait for the next
+        while num_done < len(futures) and futures[num_done].done():
+            num_done += 1
+            if progress is not None:
+                progress(num_done, len(jobs))
+    return [future.result() for future in futures]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,6 +19,7 @@ from toolchain.tool import find_tool
 from verifiers.arbiter import Arbiter, is_batch_alarm, our_fault
 from verifiers.breaker import CircuitBreaker
 from verifiers.cache import DiskCache
+from verifiers.connect import judge_all
 from verifiers.farm_stats import FarmStats, Tally
 from verifiers.job_queue import MAX_GROUP, JobQueue
 from verifiers.judgement import VERDICT, Answer, Job, Judgement, Source, WorkerSettings
@@ -121,19 +122,7 @@ class Farm:
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Judgement]:
         """Judge all of (problem, completion text, seeds), in order. `progress(num_done, num_jobs)` is told of each."""
-        jobs = list(jobs)
-        futures: list[Future[Judgement]] = []
-        num_done = 0
-        while num_done < len(jobs):
-            if len(futures) < len(jobs):
-                futures.append(self.submit(*jobs[len(futures)]))
-            else:
-                futures[num_done].exception()  # all are under way: wait for the next
-            while num_done < len(futures) and futures[num_done].done():
-                num_done += 1
-                if progress is not None:
-                    progress(num_done, len(jobs))
-        return [future.result() for future in futures]
+        return judge_all(self, jobs, progress)
 
     def stats(self) -> FarmStats:
         """How the farm stands, and what it has done so far."""

@@ -121,18 +121,14 @@ class IcarusChecker:
 
     def parse(self, job: SimulationJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> Traces | Failure:
         """The traces, or how the compiler (one result) or the simulation (two) failed to give them."""
-        ending = ending_of(results[-1])
-        if ending is not Ending.CLEAN:
-            if len(results) == 1:
-                return compile_failure(ending, results[-1])
-            diagnostic = describe_ending(ending, results[-1])
-            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
-        assert len(results) == 2, f"a clean compilation is followed by a run, got {len(results)} results"
+        failure = failure_of(results)
+        if failure is not None:
+            return failure
         nums_rows = tuple(playback.num_rows for playback in job.playbacks)
         traces = parse_traces(results[-1].stdout, job.testbench, nums_rows)
         if isinstance(traces, BrokenTrace):
             diagnostic = Diagnostic(message=f"the simulation did not run to its end: {traces.reason}", code="trace")
-            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+            return Failure(stage=Stage.SIMULATE, ending=Ending.CLEAN, diagnostics=(diagnostic,))
         return traces
 
 
@@ -196,6 +192,18 @@ def local_executor(*, isolation: str = "auto", scratch: Path | None = None) -> E
                 "candidates. Install it under /usr or in a folder of its own."
             )
     return open_executor(isolation=isolation, read_only=prefixes, scratch=scratch)
+
+
+def failure_of(results: Sequence[CommandResult]) -> Failure | None:
+    """How the compiler (one result) or the simulation (two) failed; None when both ended well."""
+    ending = ending_of(results[-1])
+    if ending is not Ending.CLEAN:
+        if len(results) == 1:
+            return compile_failure(ending, results[-1])
+        diagnostic = describe_ending(ending, results[-1])
+        return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+    assert len(results) == 2, f"a clean compilation is followed by a run, got {len(results)} results"
+    return None
 
 
 def compile_failure(ending: Ending, result: CommandResult) -> Failure:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from toolchain.command import CommandResult, Limits, Step
 from toolchain.diagnostics import Diagnostic
-from toolchain.icarus import Ending, compile_argv, ending_of, simulate_argv
-from verifiers.simulate import COMPILE_LIMITS, DESIGN_FILE, Failure, compile_failure, describe_ending
+from toolchain.icarus import Ending, compile_argv, simulate_argv
+from verifiers.simulate import COMPILE_LIMITS, DESIGN_FILE, Failure, failure_of
 from verifiers.stock_rename import MARKED
 from verifiers.types import PassRule, Stage
 
@@ -69,18 +69,14 @@ class StockChecker:
 
     def parse(self, job: StockJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> StockScore | Failure:
         """The score, or how the compiler (one result) or the simulation (two) failed to give one."""
-        ending = ending_of(results[-1])
-        if ending is not Ending.CLEAN:
-            if len(results) == 1:
-                return compile_failure(ending, results[-1])
-            diagnostic = describe_ending(ending, results[-1])
-            return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
-        assert len(results) == 2, f"a clean compilation is followed by a run, got {len(results)} results"
+        failure = failure_of(results)
+        if failure is not None:
+            return failure
         score = read_score(results[-1].stdout, job.nonce, job.rule)
         if isinstance(score, StockScore):
             return score
         diagnostic = Diagnostic(message=f"the simulation ended well, but {score}", code="result_line")
-        return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+        return Failure(stage=Stage.SIMULATE, ending=Ending.CLEAN, diagnostics=(diagnostic,))
 
 
 def read_score(stdout: str, nonce: str, rule: PassRule) -> StockScore | str:

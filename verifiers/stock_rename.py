@@ -88,7 +88,7 @@ def read_harness(oracle: TestbenchOracle, *, candidate_top: str, port_names: fro
         raise ProblemError(f"the testbench has no module {top}, only {sorted(names.modules)}.")
     if golden is not None:
         inner = _read_names(golden, candidate_top)
-        if inner.modules & names.instantiated:
+        if inner.modules & (names.instantiated - {candidate_top}):  # of that name the candidate is there already
             names.declared |= inner.declared
             names.kept |= inner.kept
         else:

@@ -152,6 +152,25 @@ def test_a_golden_that_fails_its_testbench_is_the_problems_fault_for_every_candi
 
 
 @pytest.mark.tool
+def test_a_golden_of_the_candidates_name_stays_out_of_the_harness(verifier):
+    testbench = """
+module check; reg a; wire y; inverter dut(.a(a), .y(y));
+  initial begin
+    a = 0; #1; if (y !== 1) $display("Error"); a = 1; #1;
+    if (y !== 0) $display("Failed"); else $display("===========Your Design Passed===========");
+    $finish;
+  end
+endmodule
+"""
+    golden = "module inverter (input a, output y);\n  assign y = ~a;\nendmodule\n"
+    oracle = TestbenchOracle(testbench=testbench, rule=PassRule.BANNER, golden=golden, golden_top="inverter")
+    problem = Problem(problem_id="same", source="", prompt="", top_module="inverter", ports=None, oracle=oracle)
+    assert verifier.verify(problem, Candidate(text=golden), (1,)).passed
+    wrong = verifier.verify(problem, Candidate(text=golden.replace("~a", "a")), (1,))
+    assert wrong.outcome is Outcome.MISMATCH
+
+
+@pytest.mark.tool
 def test_without_a_golden_the_testbench_alone_decides(verifier):
     alone = problem_of(
         ADDER.harness().replace("  RefModule good1 (.a, .b, .sum(sum_ref));", "  assign sum_ref = a + b;"),
