@@ -35,10 +35,12 @@ class Stimulus:
         """Bits of one row."""
         return sum(port.width for port in self.inputs)
 
-    def row_text(self, row: int) -> str:
-        """Row `row` as binary digits, the first input leftmost. A design without inputs has the one dummy digit 0."""
-        values = zip(self.rows[row], self.inputs, strict=True)
-        return "".join(f"{value:0{port.width}b}" for value, port in values) or "0"
+    def row_texts(self) -> list[str]:
+        """The rows as binary digits, the first input leftmost. A design without inputs has the one dummy digit 0."""
+        if not self.inputs:
+            return ["0"] * len(self.rows)
+        template = "".join(f"{{:0{port.width}b}}" for port in self.inputs)
+        return [template.format(*row) for row in self.rows]
 
     def row_by_name(self, row: int) -> dict[str, str]:
         """Row `row` as binary strings by input name."""

@@ -92,7 +92,7 @@ def row_file_name(index: int) -> str:
 
 def row_file_text(stimulus: Stimulus) -> str:
     """The text of ROW_FILE for a stimulus: one row a line."""
-    return "".join(stimulus.row_text(row) + "\n" for row in range(len(stimulus.rows)))
+    return "".join(f"{text}\n" for text in stimulus.row_texts())
 
 
 def _range(width: int) -> str:

@@ -46,38 +46,44 @@ def parse_traces(
 
     Each line must belong to one of the testbench's nonces, and those of each nonce must be in order and complete.
     """
-    lines_by_nonce: dict[str, list[str]] = {nonce: [] for nonce in testbench.nonces}
     lines = stdout.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
-    for number, line in enumerate(lines):
-        nonce, _, rest = line.partition(" ")
-        if nonce not in lines_by_nonce:
-            return BrokenTrace(reason=f"line {number + 1} of the run is not the testbench's")
-        lines_by_nonce[nonce].append(rest)
+    lines_by_nonce: dict[str, list[str]] = {nonce: [] for nonce in testbench.nonces}
+    if len(testbench.nonces) == 1:
+        lines_by_nonce[testbench.nonces[0]] = lines
+    else:
+        for number, line in enumerate(lines, start=1):
+            own = lines_by_nonce.get(line.partition(" ")[0])
+            if own is None:
+                return _not_ours(number)
+            own.append(line)
     by_row_file = []
-    for num_rows, own_lines in zip(nums_rows, lines_by_nonce.values(), strict=True):
-        traces = _parse_rows(own_lines, testbench, num_rows)
+    for num_rows, (nonce, own_lines) in zip(nums_rows, lines_by_nonce.items(), strict=True):
+        traces = _parse_rows(own_lines, nonce, testbench, num_rows)
         if isinstance(traces, BrokenTrace):
             return traces
         by_row_file.append(traces)
     return tuple(zip(*by_row_file, strict=True))
 
 
-def _parse_rows(lines: list[str], testbench: Testbench, num_rows: int) -> tuple[Trace, ...] | BrokenTrace:
-    """The trace of each design in the lines of one row file, their nonce taken off."""
+def _parse_rows(lines: list[str], nonce: str, testbench: Testbench, num_rows: int) -> tuple[Trace, ...] | BrokenTrace:
+    """The trace of each design in the lines of one row file. Whole columns are checked at once: rows are many."""
     if len(lines) != num_rows + 1:
         return BrokenTrace(reason=f"{num_rows + 1} lines were expected of the run, {len(lines)} came")
-    if lines[-1] != f"end {num_rows}":
+    if lines[-1] != f"{nonce} end {num_rows}":
         return BrokenTrace(reason="the closing line of the run is missing")
     widths = [output.width for output in testbench.outputs] * testbench.num_designs
-    fields_by_row = []
-    for row, line in enumerate(lines[:-1]):
-        number, *fields = line.split(" ")
-        if number != str(row) or [len(field) for field in fields] != widths:
-            return BrokenTrace(reason=f"line {row + 1} of the run is not the testbench's")
-        fields_by_row.append(fields)
-    columns = list(zip(*fields_by_row, strict=True))
+    fields_by_row = [line.split(" ") for line in lines[:-1]]
+    odd = next((row for row, fields in enumerate(fields_by_row) if len(fields) != len(widths) + 2), None)
+    if odd is not None:
+        return _not_ours(odd + 1)
+    nonces, numbers, *columns = zip(*fields_by_row, strict=True)
+    heads = (((nonce,) * num_rows, nonces), (tuple(map(str, range(num_rows))), numbers))
+    lengths = [((width,) * num_rows, tuple(map(len, column))) for width, column in zip(widths, columns, strict=True)]
+    for wanted, found in (*heads, *lengths):
+        if wanted != found:
+            return _not_ours(1 + next(row for row in range(num_rows) if wanted[row] != found[row]))
     num_outputs = len(testbench.outputs)
     return tuple(
         Trace(
@@ -89,6 +95,10 @@ def _parse_rows(lines: list[str], testbench: Testbench, num_rows: int) -> tuple[
         )
         for first in range(0, num_outputs * testbench.num_designs, num_outputs)
     )
+
+
+def _not_ours(line_number: int) -> BrokenTrace:
+    return BrokenTrace(reason=f"line {line_number} of the run is not the testbench's")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
