@@ -25,7 +25,7 @@ from verifiers.types import Candidate, Outcome, Port, Problem, Protocol, Referen
 from verifiers.verify import Verifier
 
 _MIN_FREE_DISK_BYTES = 6 << 30  # two checkpoints of a 135M policy with optimiser state, its warm start, some room
-_ADVISED_MEMORY_BYTES = 8 << 30  # a demo's training step peaks at five to six
+_ADVISED_MEMORY_BYTES = 8 << 30  # a training step of the demo peaks at six to seven
 _GIB = 1 << 30
 
 
