@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from hdl_bench.procedural.problems import make_problems
+from hdl_bench.proofs import prove_candidate
 from verifiers.formal import FormalOutcome, FormalProver, FormalResult
 from verifiers.golden import harness_of
 from verifiers.mutate import mutants_of
@@ -47,7 +48,7 @@ def main(root: Path | None, num: int, mutants: int, seed: int, wall_s: float) ->
     with FormalProver() as prover:
         for problem in problems:
             for kind, text in _candidates(problem, mutants, seed):
-                proof = _prove(prover, problem, text, wall_s)
+                proof = prove_candidate(prover, problem, text, wall_s=wall_s)
                 proofs[kind].append(proof)
                 if _is_wrong(verifier, problem, kind, text, proof):
                     wrong.append({"problem_id": problem.problem_id, "kind": kind, "candidate": text})
@@ -69,19 +70,6 @@ def _candidates(problem: Problem, num_mutants: int, seed: int) -> Iterator[tuple
     yield "golden", golden
     for mutant in mutants_of(golden, problem.top_module, harness_of(problem).ports, seed=seed, limit=num_mutants):
         yield "mutant", mutant.text
-
-
-def _prove(prover: FormalProver, problem: Problem, text: str, wall_s: float) -> FormalResult:
-    harness = harness_of(problem)
-    return prover.prove(
-        golden=problem.oracle.golden,
-        golden_top=problem.oracle.golden_top,
-        candidate=text,
-        candidate_top=problem.top_module,
-        ports=harness.ports,
-        protocol=harness.protocol,
-        wall_s=wall_s,
-    )
 
 
 def _is_wrong(verifier: Verifier, problem: Problem, kind: str, text: str, proof: FormalResult) -> bool:

@@ -31,7 +31,7 @@ def prove_passes(
         if judgement.verdict.passed and judgement.candidate is not None and is_provable(problem):
             key = (problem.problem_id, judgement.candidate.text)
             if key not in known:
-                known[key] = _prove(problem, judgement.candidate.text, prover)
+                known[key] = prove_candidate(prover, problem, judgement.candidate.text)
             answers.append((verdict_with(judgement.verdict, known[key]), known[key].outcome))
         else:
             answers.append((judgement.verdict, None))
@@ -59,9 +59,12 @@ def verdict_with(verdict: Verdict, result: FormalResult) -> Verdict:
     return replace(verdict, outcome=Outcome.MISMATCH, diagnostics=diagnostics)
 
 
-def _prove(problem: Problem, text: str, prover: FormalProver) -> FormalResult:
+def prove_candidate(prover: FormalProver, problem: Problem, text: str, *, wall_s: float = PROOF_WALL_S) -> FormalResult:
+    """What can be proved of a candidate and the golden. Without a golden that is nothing: unknown."""
     reference = as_reference(problem)
-    assert reference is not None, "only a problem with a golden is provable"
+    if reference is None:
+        reason = "the problem has no golden to compare"
+        return FormalResult(outcome=FormalOutcome.UNKNOWN, reason=reason, method="none")
     harness = harness_of(reference)
     return prover.prove(
         golden=reference.oracle.golden,
@@ -70,5 +73,5 @@ def _prove(problem: Problem, text: str, prover: FormalProver) -> FormalResult:
         candidate_top=problem.top_module,
         ports=harness.ports,
         protocol=harness.protocol,
-        wall_s=PROOF_WALL_S,
+        wall_s=wall_s,
     )

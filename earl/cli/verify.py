@@ -108,24 +108,14 @@ def has_pyosys() -> bool:
 
 def prove(problem: "Problem", judgement: "Judgement") -> "FormalResult":
     """What can be proved of a judgement's candidate. Raises ToolNotFound without pyosys."""
+    from hdl_bench.proofs import prove_candidate
     from verifiers.formal import FormalOutcome, FormalProver, FormalResult
-    from verifiers.golden import harness_of
-    from verifiers.reference import as_reference
 
-    reference = as_reference(problem)
+    if judgement.candidate is None:
+        reason = "there is no candidate to compare"
+        return FormalResult(outcome=FormalOutcome.UNKNOWN, reason=reason, method="none")
     with FormalProver(isolation=judgement.verdict.isolation or "auto") as prover:
-        if reference is None or judgement.candidate is None:
-            missing = "the problem has no golden" if reference is None else "there is no candidate"
-            return FormalResult(outcome=FormalOutcome.UNKNOWN, reason=f"{missing} to compare", method="none")
-        harness = harness_of(reference)
-        return prover.prove(
-            golden=reference.oracle.golden,
-            golden_top=reference.oracle.golden_top,
-            candidate=judgement.candidate.text,
-            candidate_top=problem.top_module,
-            ports=harness.ports,
-            protocol=harness.protocol,
-        )
+        return prove_candidate(prover, problem, judgement.candidate.text)
 
 
 def verdict_document(verdict: "Verdict") -> dict[str, Any]:
