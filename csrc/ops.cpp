@@ -15,7 +15,7 @@ TORCH_LIBRARY(earl, m) {
       "token_logprob_entropy_backward(Tensor grad_logprob, Tensor grad_entropy, Tensor grad_logsumexp, Tensor logits, "
       "Tensor targets, Tensor logprob, Tensor entropy, Tensor logsumexp, float temperature) -> Tensor");
   // The statistics named, [N] each, in the order of `names`; no gradient. Names: logprob, entropy, logsumexp,
-  // chosen_logit, mean_logit, self_certainty, collision_entropy, top_p_mass, top_p_entropy, min_p_logprob.
+  // chosen_logit, mean_logit, self_certainty, mean_entropy_change, top_p_mass, top_p_entropy, min_p_logprob.
   m.def(
       "token_statistics(Tensor logits, Tensor targets, float temperature, str[] names, float top_p, float min_p) "
       "-> Tensor[]");

@@ -1,0 +1,93 @@
+// Backward kernel: the gradient of a tile of logits from the gradients of log-prob, entropy and logsumexp of each row.
+//
+// dz = p (grad_logsumexp - grad_logprob - grad_entropy (ln p + H)) / T, plus grad_logprob / T at the target.
+#pragma once
+
+#include "columns.cuh"
+#include "token_stats.cuh"
+
+namespace earl::cuda {
+
+// What rows have from the forward pass and from above, [rows] each.
+template <typename acc>
+struct RowGradients {
+  const int64_t* targets;
+  const acc* logprob;  // or null: then ln p is measured from logsumexp
+  const acc* entropy;
+  const acc* logsumexp;
+  const acc* grad_logprob;
+  const acc* grad_entropy;
+  const acc* grad_logsumexp;
+  acc inverse_temperature;
+};
+
+// ln p is (z - origin) / T + offset: from the target where its log-prob is known and small, so that no digits are lost
+// to a large logsumexp, else from zero.
+template <typename acc>
+struct LogitGradient {
+  acc scale, origin, offset, entropy, grad_logprob, grad_entropy, grad_logsumexp, slope, constant;
+  int64_t target;  // within the slice
+
+  EARL_DEVICE LogitGradient(const RowGradients<acc>& rows, int64_t row, int64_t first_column)
+      : scale(rows.inverse_temperature),
+        origin(0),
+        offset(-rows.logsumexp[row]),
+        entropy(rows.entropy[row]),
+        grad_logprob(rows.grad_logprob[row]),
+        grad_entropy(rows.grad_entropy[row]),
+        grad_logsumexp(rows.grad_logsumexp[row]),
+        slope(scale * grad_entropy),
+        constant(scale * (grad_logsumexp - grad_logprob - grad_entropy * entropy)),
+        target(rows.targets[row] - first_column) {}
+
+  EARL_DEVICE void measure_from(acc logit, acc logprob) {
+    if (magnitude(logprob) < magnitude(offset)) {
+      origin = logit;
+      offset = logprob;
+    }
+  }
+
+  EARL_DEVICE bool is_zero() const { return grad_logprob == 0 && grad_entropy == 0 && grad_logsumexp == 0; }
+
+  EARL_DEVICE acc of(acc logit, int column) const {
+    const acc raw = (logit - origin) * scale + offset;
+    const acc log_p = raw > 0 ? acc(0) : raw;  // rounding of a large offset could make a probability exceed 1
+    const acc bounded = log_p < exp_lowest<acc>() ? exp_lowest<acc>() : log_p;
+    const acc p = log_p < exp_lowest<acc>() ? acc(0) : exp_of(bounded);
+    if (column != target) return p * (constant - slope * bounded);
+    // 1 - p as -expm1(ln p): near p = 1 the difference would have no digits left.
+    const acc others = grad_logsumexp - grad_entropy * (bounded + entropy);
+    return scale * (p * others - grad_logprob * expm1_of(log_p));
+  }
+};
+
+// Grid: (rows, slices of the tile). `grad` is [rows, num_columns], contiguous; it may be the logits' own memory
+// where the types agree. Rows whose three gradients are zero are not read.
+template <typename scalar, typename grad_t>
+__global__ void __launch_bounds__(kRowThreads)
+    softmax_grad(TileOfLogits<scalar> tile, RowGradients<acc_t<scalar>> rows, grad_t* grad) {
+  using acc = acc_t<scalar>;
+  const int64_t row = blockIdx.x;
+  const int begin = static_cast<int>(blockIdx.y) * tile.slice_columns;
+  const int size = smaller(tile.slice_columns, tile.num_columns - begin);
+  grad_t* out = grad + row * tile.num_columns + begin;
+  const scalar* logits = tile.logits + row * tile.row_stride;
+  LogitGradient<acc> gradient(rows, row, tile.first_column + begin);
+  if (gradient.is_zero()) {
+    store_zeros(out, size);
+    return;
+  }
+  const int64_t target = rows.targets[row];
+  if (rows.logprob != nullptr && target >= 0 && target < tile.num_columns) {
+    gradient.measure_from(widen(logits[target]), rows.logprob[row]);
+  }
+  const acc* bias = tile.bias == nullptr ? nullptr : tile.bias + begin;
+  for_logits(logits + begin, bias, size, [&](int column, const auto& values) {
+    acc results[sizeof(values) / sizeof(acc)];
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(values) / sizeof(acc)); ++i) results[i] = gradient.of(values[i], column + i);
+    store(out + column, results);
+  });
+}
+
+}  // namespace earl::cuda

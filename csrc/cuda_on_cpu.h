@@ -1,0 +1,229 @@
+// Runs CUDA C++ on the CPU, for tests: the kernels' own source, every thread of every block, barriers and shuffles.
+//
+// Blocks run one after another. By default the threads of a block are fibres of one OS thread, taken in rising order, or
+// in falling order after `set_reversed(true)`: code that lacks a barrier gives a different result. A barrier that only
+// part of a block or warp reaches ends the program with a message. With EARL_ON_CPU_THREADS defined each CUDA thread is
+// a std::thread, so that ThreadSanitizer sees the accesses and the barriers as they are.
+// Not here: speed, several streams, dynamic shared memory, atomics other than those the kernels use.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <type_traits>
+#include <vector>
+
+#ifdef EARL_ON_CPU_THREADS
+#include <barrier>
+#include <thread>
+#else
+#include <ucontext.h>
+#endif
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+namespace earl::on_cpu {
+
+constexpr unsigned kWarpSize = 32;
+
+struct Thread {
+  dim3 thread_index, block_index;
+  unsigned num_exchanges = 0;  // its parity picks one of two slots, so that one barrier an exchange is enough
+#ifndef EARL_ON_CPU_THREADS
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  bool is_done = false;
+#endif
+};
+
+inline thread_local Thread* current = nullptr;
+
+#ifdef EARL_ON_CPU_THREADS
+class Barrier {
+ public:
+  explicit Barrier(unsigned num_threads) : barrier_(num_threads) {}
+  void wait() { barrier_.arrive_and_wait(); }
+
+ private:
+  std::barrier<> barrier_;
+};
+#else
+inline ucontext_t scheduler;
+inline uint64_t progress = 0;  // arrivals at barriers and ends of threads: a round without any is a deadlock
+inline bool is_reversed = false;
+inline void set_reversed(bool value) { is_reversed = value; }
+
+class Barrier {
+ public:
+  explicit Barrier(unsigned num_threads) : num_threads_(num_threads) {}
+  void wait() {
+    ++progress;
+    const uint64_t phase = phase_;
+    if (++num_arrived_ == num_threads_) {
+      num_arrived_ = 0;
+      ++phase_;
+    }
+    while (phase == phase_) swapcontext(&current->context, &scheduler);
+  }
+
+ private:
+  unsigned num_threads_, num_arrived_ = 0;
+  uint64_t phase_ = 0;
+};
+#endif
+
+struct Warp {
+  explicit Warp(unsigned num_threads) : barrier(num_threads) {}
+  Barrier barrier;
+  uint64_t slots[2][kWarpSize] = {};
+};
+
+// What the threads of the kernel that runs now share.
+struct Grid {
+  Grid(dim3 num_blocks, unsigned num_threads, const std::function<void()>& body)
+      : num_blocks(num_blocks), block_size{num_threads, 1, 1}, body(body), block(num_threads), end_of_block(num_threads) {
+    for (unsigned first = 0; first < num_threads; first += kWarpSize) {
+      warps.push_back(std::make_unique<Warp>(std::min(kWarpSize, num_threads - first)));
+    }
+  }
+  dim3 num_blocks, block_size;
+  const std::function<void()>& body;
+  Barrier block, end_of_block;
+  std::vector<std::unique_ptr<Warp>> warps;
+};
+
+inline Grid* grid = nullptr;
+
+inline void run_thread() {
+  for (unsigned y = 0; y < grid->num_blocks.y; ++y) {
+    for (unsigned x = 0; x < grid->num_blocks.x; ++x) {
+      current->block_index = {x, y, 0};
+      grid->body();
+      grid->end_of_block.wait();
+    }
+  }
+}
+
+#ifdef EARL_ON_CPU_THREADS
+inline void run_threads(unsigned num_threads) {
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < num_threads; ++i) {
+    threads.emplace_back([i] {
+      Thread self;
+      self.thread_index = {i, 0, 0};
+      current = &self;
+      run_thread();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+#else
+inline void enter_fibre() {
+  run_thread();
+  ++progress;
+  current->is_done = true;
+  swapcontext(&current->context, &scheduler);
+}
+
+inline void run_threads(unsigned num_threads) {
+  constexpr size_t kStackBytes = 64 << 10;
+  std::vector<Thread> threads(num_threads);
+  for (unsigned i = 0; i < num_threads; ++i) {
+    threads[i].thread_index = {i, 0, 0};
+    threads[i].stack = std::make_unique<char[]>(kStackBytes);
+    getcontext(&threads[i].context);
+    threads[i].context.uc_stack.ss_sp = threads[i].stack.get();
+    threads[i].context.uc_stack.ss_size = kStackBytes;
+    makecontext(&threads[i].context, enter_fibre, 0);
+  }
+  for (unsigned num_done = 0; num_done < num_threads;) {
+    const uint64_t before = progress;
+    for (unsigned i = 0; i < num_threads; ++i) {
+      Thread& thread = threads[is_reversed ? num_threads - 1 - i : i];
+      if (thread.is_done) continue;
+      current = &thread;
+      swapcontext(&scheduler, &thread.context);
+      num_done += thread.is_done;
+    }
+    if (progress == before && num_done < num_threads) {
+      std::fprintf(stderr, "cuda_on_cpu: deadlock: a barrier or shuffle was reached by only part of a block or warp\n");
+      std::abort();
+    }
+  }
+}
+#endif
+
+inline void run_grid(dim3 num_blocks, unsigned num_threads, const std::function<void()>& body) {
+  static std::mutex one_kernel_at_a_time;
+  const std::lock_guard<std::mutex> lock(one_kernel_at_a_time);
+  if (num_blocks.x == 0 || num_blocks.y == 0) {
+    std::fprintf(stderr, "cuda_on_cpu: a grid of no blocks: on a GPU this launch is an error\n");
+    std::abort();
+  }
+  Grid the_grid(num_blocks, num_threads, body);
+  grid = &the_grid;
+  run_threads(num_threads);
+  grid = nullptr;
+}
+
+// The values of all lanes of the calling thread's warp, as seen by each of them.
+template <typename T>
+const uint64_t* exchange(T value) {
+  static_assert(sizeof(T) <= sizeof(uint64_t) && std::is_trivially_copyable_v<T>);
+  Warp& warp = *grid->warps[current->thread_index.x / kWarpSize];
+  uint64_t* slots = warp.slots[current->num_exchanges++ % 2];
+  std::memcpy(&slots[current->thread_index.x % kWarpSize], &value, sizeof(T));
+  warp.barrier.wait();
+  return slots;
+}
+
+template <typename T>
+T from_lane(T value, unsigned lane) {
+  const uint64_t* slots = exchange(value);
+  T result;
+  std::memcpy(&result, &slots[lane % kWarpSize], sizeof(T));
+  return result;
+}
+
+}  // namespace earl::on_cpu
+
+#define threadIdx (::earl::on_cpu::current->thread_index)
+#define blockIdx (::earl::on_cpu::current->block_index)
+#define blockDim (::earl::on_cpu::grid->block_size)
+#define gridDim (::earl::on_cpu::grid->num_blocks)
+
+inline void __syncthreads() { ::earl::on_cpu::grid->block.wait(); }
+
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, unsigned lanes) {
+  return ::earl::on_cpu::from_lane(value, (threadIdx.x % ::earl::on_cpu::kWarpSize) ^ lanes);
+}
+
+template <typename T>
+T __shfl_sync(unsigned, T value, int lane) {
+  return ::earl::on_cpu::from_lane(value, static_cast<unsigned>(lane));
+}
+
+inline unsigned atomicAdd(unsigned* address, unsigned value) {
+  return std::atomic_ref<unsigned>(*address).fetch_add(value, std::memory_order_relaxed);
+}
+
+inline float __uint_as_float(unsigned value) { return __builtin_bit_cast(float, value); }
+inline double __longlong_as_double(long long value) { return __builtin_bit_cast(double, value); }
+inline unsigned __float_as_uint(float value) { return __builtin_bit_cast(unsigned, value); }
