@@ -53,7 +53,7 @@ inline unsigned num_slices(int64_t columns, int64_t slice) { return static_cast<
 #ifdef EARL_CUDA_ON_CPU
 
 struct DeviceOf {
-  explicit DeviceOf(const at::Tensor&) {}
+  explicit DeviceOf(at::Device) {}
 };
 
 template <typename... Params, typename... Args>

@@ -24,6 +24,7 @@
 #include <barrier>
 #include <thread>
 #else
+#include <setjmp.h>
 #include <ucontext.h>
 #endif
 
@@ -46,8 +47,9 @@ struct Thread {
   dim3 thread_index, block_index;
   unsigned num_exchanges = 0;  // its parity picks one of two slots, so that one barrier an exchange is enough
 #ifndef EARL_ON_CPU_THREADS
-  ucontext_t context;
-  std::unique_ptr<char[]> stack;
+  ucontext_t start;  // entered once; later switches are jumps, which need no system call
+  jmp_buf resume;
+  bool is_started = false;
   bool is_done = false;
 #endif
 };
@@ -64,10 +66,14 @@ class Barrier {
   std::barrier<> barrier_;
 };
 #else
-inline ucontext_t scheduler;
+inline jmp_buf scheduler;
 inline uint64_t progress = 0;  // arrivals at barriers and ends of threads: a round without any is a deadlock
 inline bool is_reversed = false;
 inline void set_reversed(bool value) { is_reversed = value; }
+
+inline void yield() {
+  if (_setjmp(current->resume) == 0) _longjmp(scheduler, 1);
+}
 
 class Barrier {
  public:
@@ -79,7 +85,7 @@ class Barrier {
       num_arrived_ = 0;
       ++phase_;
     }
-    while (phase == phase_) swapcontext(&current->context, &scheduler);
+    while (phase == phase_) yield();
   }
 
  private:
@@ -138,27 +144,36 @@ inline void enter_fibre() {
   run_thread();
   ++progress;
   current->is_done = true;
-  swapcontext(&current->context, &scheduler);
+  _longjmp(scheduler, 1);
+}
+
+// Runs a thread until it waits or ends.
+__attribute__((noinline)) inline void run_for_a_while(Thread& thread) {
+  current = &thread;
+  if (_setjmp(scheduler) != 0) return;
+  if (thread.is_started) _longjmp(thread.resume, 1);
+  thread.is_started = true;
+  setcontext(&thread.start);
 }
 
 inline void run_threads(unsigned num_threads) {
   constexpr size_t kStackBytes = 64 << 10;
+  static std::vector<std::unique_ptr<char[]>> stacks;  // kept for the next kernel: only one runs at a time
+  while (stacks.size() < num_threads) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStackBytes));
   std::vector<Thread> threads(num_threads);
   for (unsigned i = 0; i < num_threads; ++i) {
     threads[i].thread_index = {i, 0, 0};
-    threads[i].stack = std::make_unique<char[]>(kStackBytes);
-    getcontext(&threads[i].context);
-    threads[i].context.uc_stack.ss_sp = threads[i].stack.get();
-    threads[i].context.uc_stack.ss_size = kStackBytes;
-    makecontext(&threads[i].context, enter_fibre, 0);
+    getcontext(&threads[i].start);
+    threads[i].start.uc_stack.ss_sp = stacks[i].get();
+    threads[i].start.uc_stack.ss_size = kStackBytes;
+    makecontext(&threads[i].start, enter_fibre, 0);
   }
   for (unsigned num_done = 0; num_done < num_threads;) {
     const uint64_t before = progress;
     for (unsigned i = 0; i < num_threads; ++i) {
       Thread& thread = threads[is_reversed ? num_threads - 1 - i : i];
       if (thread.is_done) continue;
-      current = &thread;
-      swapcontext(&scheduler, &thread.context);
+      run_for_a_while(thread);
       num_done += thread.is_done;
     }
     if (progress == before && num_done < num_threads) {

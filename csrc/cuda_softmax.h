@@ -76,9 +76,9 @@ template <typename acc>
 std::tuple<at::Tensor, at::Tensor, at::Tensor> finish(const Parts& parts, const at::Tensor& targets, int64_t vocab,
                                                       double temperature) {
   TORCH_INTERNAL_ASSERT(parts.num_done == parts.num_parts || targets.numel() == 0);
-  at::Tensor logprob = at::empty_like(parts.chosen);
-  at::Tensor entropy = at::empty_like(parts.chosen);
-  at::Tensor logsumexp = at::empty_like(parts.chosen);
+  at::Tensor logprob = at::empty(parts.chosen.sizes(), parts.chosen.options());
+  at::Tensor entropy = at::empty(parts.chosen.sizes(), parts.chosen.options());
+  at::Tensor logsumexp = at::empty(parts.chosen.sizes(), parts.chosen.options());
   if (targets.numel() > 0) {
     launch(softmax_finish<acc>, {static_cast<unsigned>(targets.numel())}, kWarp,
            const_pointer<SoftmaxState<acc>>(parts.states), parts.num_parts, const_pointer<acc>(parts.chosen),

@@ -13,19 +13,19 @@
 namespace earl::cuda {
 namespace {
 
-constexpr const char* kOp = "gated_surrogate";
+constexpr const char* kSurrogateOp = "gated_surrogate";
 constexpr int64_t kMaxBlocks = 1024;
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate_op(
     const at::Tensor& logprobs, const at::Tensor& sampling_logprobs, const at::Tensor& advantages,
     const std::optional<at::Tensor>& reference_logprobs, const at::Tensor& surrogate_weights,
     const at::Tensor& kl_weights, double clip_low, double clip_high, double dual_clip) {
-  TORCH_CHECK_VALUE(logprobs.dim() == 1, kOp, ": logprobs must be [N], got ", logprobs.sizes());
+  TORCH_CHECK_VALUE(logprobs.dim() == 1, kSurrogateOp, ": logprobs must be [N], got ", logprobs.sizes());
   const DeviceOf guard(logprobs.device());
   const int64_t num_tokens = logprobs.size(0);
   const auto type = logprobs.scalar_type();
   const auto column = [&](const at::Tensor& values, const char* name) {
-    return per_row(kOp, values, num_tokens, type, name);
+    return per_row(kSurrogateOp, values, num_tokens, type, name);
   };
   const at::Tensor current = logprobs.contiguous();
   const at::Tensor sampling = column(sampling_logprobs, "sampling_logprobs");
@@ -39,7 +39,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate_op(
   at::Tensor total = at::zeros({6}, logprobs.options().dtype(at::kDouble));
   const at::Tensor partial = at::empty({num_blocks, 6}, total.options());
   if (num_blocks > 0) {
-    AT_DISPATCH_FLOATING_TYPES(type, kOp, [&] {
+    AT_DISPATCH_FLOATING_TYPES(type, kSurrogateOp, [&] {
       const SurrogateTokens<scalar_t> tokens{const_pointer<scalar_t>(current),
                                              const_pointer<scalar_t>(sampling),
                                              const_pointer<scalar_t>(advantage),

@@ -15,8 +15,8 @@
 namespace earl::cuda {
 namespace {
 
-constexpr const char* kForward = "linear_token_logprob_entropy";
-constexpr const char* kBackward = "linear_token_logprob_entropy_backward";
+constexpr const char* kLinearForward = "linear_token_logprob_entropy";
+constexpr const char* kLinearBackward = "linear_token_logprob_entropy_backward";
 
 #ifdef EARL_CUDA_ON_CPU
 constexpr int64_t kMinTileColumns = 64;
@@ -86,14 +86,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy(
     const at::Tensor& hidden, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
     const at::Tensor& targets, double temperature, const std::optional<at::Tensor>& positions,
     std::optional<at::ScalarType> gemm_dtype) {
-  check_head(kForward, hidden, weight, bias, positions, gemm_dtype);
-  check_temperature(kForward, temperature);
-  check_targets(kForward, targets, hidden.size(0), weight.size(0));
+  check_head(kLinearForward, hidden, weight, bias, positions, gemm_dtype);
+  check_temperature(kLinearForward, temperature);
+  check_targets(kLinearForward, targets, hidden.size(0), weight.size(0));
   const DeviceOf guard(hidden.device());
   const Head head = make_head(hidden, weight, bias, positions, gemm_dtype);
   const at::Tensor row_targets = selected(targets, positions);
   Parts parts(head.rows(), head.vocab(), head.tile_columns, head.buffer.options());
-  return AT_DISPATCH_FLOATING_TYPES(head.buffer.scalar_type(), kForward, [&] {
+  return AT_DISPATCH_FLOATING_TYPES(head.buffer.scalar_type(), kLinearForward, [&] {
     for (int64_t first = 0; first < head.vocab(); first += head.tile_columns) {
       add_tile<scalar_t>(head.logits(first, head.weight_tile(first)), row_targets, temperature, parts);
     }
@@ -103,7 +103,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy(
 
 // Which of the rows have any gradient, in order.
 at::Tensor active_rows(const RowTensors& rows) {
-  return (rows.grad_logprob.ne(0) | rows.grad_entropy.ne(0) | rows.grad_logsumexp.ne(0)).nonzero().squeeze(-1);
+  return rows.grad_logprob.ne(0)
+      .logical_or(rows.grad_entropy.ne(0))
+      .logical_or(rows.grad_logsumexp.ne(0))
+      .nonzero()
+      .squeeze(-1);
 }
 
 // out = a b in any type of `out`.
@@ -120,14 +124,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy_back
     const at::Tensor& hidden, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
     const at::Tensor& targets, const at::Tensor& entropy, const at::Tensor& logsumexp, double temperature,
     const std::optional<at::Tensor>& positions, std::optional<at::ScalarType> gemm_dtype, std::array<bool, 3> needs) {
-  check_head(kBackward, hidden, weight, bias, positions, gemm_dtype);
-  check_temperature(kBackward, temperature);
-  check_targets(kBackward, targets, hidden.size(0), weight.size(0));
+  check_head(kLinearBackward, hidden, weight, bias, positions, gemm_dtype);
+  check_temperature(kLinearBackward, temperature);
+  check_targets(kLinearBackward, targets, hidden.size(0), weight.size(0));
   const DeviceOf guard(hidden.device());
   const int64_t num_rows = positions.has_value() ? positions->size(0) : hidden.size(0);
   const auto stats = stats_type(gemm_dtype.value_or(hidden.scalar_type()));
   const auto row = [&](const at::Tensor& values, const char* name) {
-    return per_row(kBackward, values, num_rows, stats, name);
+    return per_row(kLinearBackward, values, num_rows, stats, name);
   };
   RowTensors rows{selected(targets, positions),      {},
                   row(entropy, "entropy"),           row(logsumexp, "logsumexp"),
@@ -144,12 +148,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy_back
   at::Tensor grad_hidden_rows = needs[0] ? at::zeros(head.hidden.sizes(), head.buffer.options()) : none;
   at::Tensor grad_weight = needs[1] ? at::empty(weight.sizes(), weight.options()) : none;
   at::Tensor grad_bias = needs[2] && bias.has_value() ? at::empty(bias->sizes(), bias->options()) : none;
-  const at::Tensor gradients = head.type == stats ? head.buffer : at::empty_like(head.buffer, head.type);
+  const at::Tensor gradients = head.type == stats ? head.buffer : at::empty(head.buffer.sizes(), hidden.options().dtype(head.type));
   for (int64_t first = 0; first < head.vocab(); first += head.tile_columns) {
     const at::Tensor weight_tile = head.weight_tile(first);
     const Tile tile = head.logits(first, weight_tile);
     const at::Tensor grad = gradients.narrow(0, 0, tile.logits.numel()).view(tile.logits.sizes());
-    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, head.type, kBackward, [&] {
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, head.type, kLinearBackward, [&] {
       using grad_t = kernel_t<scalar_t>;
       write_gradient<acc_t<grad_t>, grad_t>(tile, rows, temperature, grad);
     });

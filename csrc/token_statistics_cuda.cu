@@ -13,7 +13,7 @@
 namespace earl::cuda {
 namespace {
 
-constexpr const char* kOp = "token_statistics";
+constexpr const char* kStatisticsOp = "token_statistics";
 
 template <typename acc>
 acc*& place_of(StatisticsOut<acc>& out, const std::string& name) {
@@ -26,7 +26,7 @@ acc*& place_of(StatisticsOut<acc>& out, const std::string& name) {
   if (name == "mean_entropy_change") return out.mean_entropy_change;
   if (name == "top_p_mass") return out.top_p_mass;
   if (name == "top_p_entropy") return out.top_p_entropy;
-  TORCH_CHECK_VALUE(name == "min_p_logprob", kOp, ": unknown statistic ", name,
+  TORCH_CHECK_VALUE(name == "min_p_logprob", kStatisticsOp, ": unknown statistic ", name,
                     "; known: logprob, entropy, logsumexp, chosen_logit, mean_logit, self_certainty, "
                     "mean_entropy_change, top_p_mass, top_p_entropy, min_p_logprob");
   return out.min_p_logprob;
@@ -34,22 +34,22 @@ acc*& place_of(StatisticsOut<acc>& out, const std::string& name) {
 
 std::vector<at::Tensor> token_statistics_op(const at::Tensor& logits, const at::Tensor& targets, double temperature,
                                             const std::vector<std::string>& names, double top_p, double min_p) {
-  check_logits(kOp, logits, targets, temperature);
-  TORCH_CHECK_VALUE(top_p > 0.0 && top_p <= 1.0, kOp, ": top_p must be in (0, 1], got ", top_p);
-  TORCH_CHECK_VALUE(min_p >= 0.0 && min_p <= 1.0, kOp, ": min_p must be in [0, 1], got ", min_p);
+  check_logits(kStatisticsOp, logits, targets, temperature);
+  TORCH_CHECK_VALUE(top_p > 0.0 && top_p <= 1.0, kStatisticsOp, ": top_p must be in (0, 1], got ", top_p);
+  TORCH_CHECK_VALUE(min_p >= 0.0 && min_p <= 1.0, kStatisticsOp, ": min_p must be in [0, 1], got ", min_p);
   const DeviceOf guard(logits.device());
   const at::Tensor dense_logits = with_dense_rows(logits);
   const at::Tensor dense_targets = targets.contiguous();
   const auto options = logits.options().dtype(stats_type(logits.scalar_type()));
   std::vector<at::Tensor> found;
   for (size_t i = 0; i < names.size(); ++i) found.push_back(at::empty({logits.size(0)}, options));
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, logits.scalar_type(), kOp, [&] {
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, logits.scalar_type(), kStatisticsOp, [&] {
     using scalar = kernel_t<scalar_t>;
     using acc = acc_t<scalar>;
     StatisticsOut<acc> out = {};
     for (size_t i = 0; i < names.size(); ++i) {
       acc*& place = place_of(out, names[i]);
-      TORCH_CHECK_VALUE(place == nullptr || found[i].numel() == 0, kOp, ": ", names[i], " is asked for twice");
+      TORCH_CHECK_VALUE(place == nullptr || found[i].numel() == 0, kStatisticsOp, ": ", names[i], " is asked for twice");
       place = pointer<acc>(found[i]);
     }
     if (logits.size(0) == 0 || names.empty()) return;
