@@ -7,10 +7,7 @@
 #include <limits>
 #include <tuple>
 
-#include "checks.h"
-#include "cuda/token_grad.cuh"
-#include "cuda/token_stats.cuh"
-#include "cuda_launch.h"
+#include "cuda_torch.h"
 
 namespace earl::cuda {
 
@@ -30,8 +27,8 @@ struct Tile {
             static_cast<int>(logits.size(1)),
             static_cast<int>(slice_columns)};
   }
-  dim3 blocks(int64_t slice_columns) const {
-    return {static_cast<unsigned>(logits.size(0)), num_slices(logits.size(1), slice_columns)};
+  Blocks blocks(int64_t slice_columns) const {
+    return {static_cast<unsigned>(logits.size(0)), num_pieces(logits.size(1), slice_columns)};
   }
 };
 
@@ -52,7 +49,7 @@ struct Parts {
     slice_columns = (slice_columns + kMinSliceColumns - 1) / kMinSliceColumns * kMinSliceColumns;
     num_parts = 0;
     for (int64_t first = 0; first < vocab; first += tile_columns) {
-      num_parts += static_cast<int>(num_slices(std::min(tile_columns, vocab - first), slice_columns));
+      num_parts += static_cast<int>(num_pieces(std::min(tile_columns, vocab - first), slice_columns));
     }
     states = at::empty({rows, num_parts, 3}, options);
     chosen = at::empty({rows}, options);
@@ -63,12 +60,13 @@ struct Parts {
 template <typename scalar>
 void add_tile(const Tile& tile, const at::Tensor& targets, double temperature, Parts& parts) {
   using acc = acc_t<scalar>;
-  const dim3 blocks = tile.blocks(parts.slice_columns);
-  if (blocks.x == 0) return;
-  launch(softmax_parts<scalar>, blocks, kRowThreads, tile.view<scalar>(parts.slice_columns),
-         const_pointer<int64_t>(targets), static_cast<acc>(1.0 / temperature),
-         pointer<SoftmaxState<acc>>(parts.states), parts.num_parts, parts.num_done, pointer<acc>(parts.chosen));
-  parts.num_done += static_cast<int>(blocks.y);
+  const Blocks blocks = tile.blocks(parts.slice_columns);
+  if (blocks.rows == 0) return;
+  launch_softmax_parts(stream(), blocks, tile.view<scalar>(parts.slice_columns), const_pointer<int64_t>(targets),
+                       static_cast<acc>(1.0 / temperature), pointer<acc>(parts.states), parts.num_parts, parts.num_done,
+                       pointer<acc>(parts.chosen));
+  check_launch();
+  parts.num_done += static_cast<int>(blocks.slices);
 }
 
 // Log-prob, entropy and logsumexp [rows] from all parts.
@@ -80,10 +78,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> finish(const Parts& parts, const 
   at::Tensor entropy = at::empty(parts.chosen.sizes(), parts.chosen.options());
   at::Tensor logsumexp = at::empty(parts.chosen.sizes(), parts.chosen.options());
   if (targets.numel() > 0) {
-    launch(softmax_finish<acc>, {static_cast<unsigned>(targets.numel())}, kWarp,
-           const_pointer<SoftmaxState<acc>>(parts.states), parts.num_parts, const_pointer<acc>(parts.chosen),
-           const_pointer<int64_t>(targets), vocab, static_cast<acc>(1.0 / temperature), pointer<acc>(logprob),
-           pointer<acc>(entropy), pointer<acc>(logsumexp));
+    const RowStatistics<acc> out{pointer<acc>(logprob), pointer<acc>(entropy), pointer<acc>(logsumexp)};
+    launch_softmax_finish(stream(), {static_cast<unsigned>(targets.numel())}, const_pointer<acc>(parts.states),
+                          parts.num_parts, const_pointer<acc>(parts.chosen), const_pointer<int64_t>(targets), vocab,
+                          static_cast<acc>(1.0 / temperature), out);
+    check_launch();
   }
   return {logprob, entropy, logsumexp};
 }
@@ -108,10 +107,11 @@ struct RowTensors {
 // Writes the gradient of a tile's logits to `grad`, contiguous, which may be the logits themselves.
 template <typename scalar, typename grad_t>
 void write_gradient(const Tile& tile, const RowTensors& rows, double temperature, const at::Tensor& grad) {
-  const dim3 blocks = tile.blocks(kMinSliceColumns);
-  if (blocks.x == 0) return;
-  launch(softmax_grad<scalar, grad_t>, blocks, kRowThreads, tile.view<scalar>(kMinSliceColumns),
-         rows.view<acc_t<scalar>>(temperature), pointer<grad_t>(grad));
+  const Blocks blocks = tile.blocks(kMinSliceColumns);
+  if (blocks.rows == 0) return;
+  launch_softmax_grad(stream(), blocks, tile.view<scalar>(kMinSliceColumns), rows.view<acc_t<scalar>>(temperature),
+                      pointer<grad_t>(grad));
+  check_launch();
 }
 
 }  // namespace earl::cuda

@@ -6,7 +6,6 @@
 namespace earl::cuda {
 
 constexpr unsigned kRowThreads = 256;
-constexpr int kMinSliceColumns = 8192;  // of a row for one block: four loads of 16 bytes a thread in 16-bit types
 
 template <typename scalar>
 constexpr int kPackSize = 16 / sizeof(scalar);

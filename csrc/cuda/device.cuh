@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "args.h"
+
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -22,25 +24,6 @@ namespace earl::cuda {
 
 constexpr unsigned kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
-
-struct Bf16 {
-  uint16_t bits;
-};
-struct Half {
-  uint16_t bits;
-};
-
-// What a storage type is computed in: double for double, float for all else.
-template <typename T>
-struct Accumulate {
-  using type = float;
-};
-template <>
-struct Accumulate<double> {
-  using type = double;
-};
-template <typename T>
-using acc_t = typename Accumulate<T>::type;
 
 EARL_DEVICE float widen(float value) { return value; }
 EARL_DEVICE double widen(double value) { return value; }

@@ -85,12 +85,11 @@ EARL_DEVICE uint32_t select_key(const GateRow& row, int k, int* num_ties) {
 
 // Grid: (responses). Writes `keep` [N] for each token of the response. Offsets outside [0, N] are taken as the nearest.
 static __global__ void __launch_bounds__(kGateThreads)
-    entropy_gate(const float* entropy, const bool* completion_mask, const bool* eligible, const int64_t* row_offsets,
-                 int64_t num_tokens, double fraction, double min_entropy, bool* keep) {
-  const int64_t start = larger(smaller(row_offsets[blockIdx.x], num_tokens), int64_t(0));
-  const int64_t end = larger(smaller(row_offsets[blockIdx.x + 1], num_tokens), start);
-  const GateRow row{entropy + start, completion_mask + start, eligible == nullptr ? nullptr : eligible + start,
-                    end - start};
+    entropy_gate(GateTokens tokens, bool* keep) {
+  const int64_t start = larger(smaller(tokens.row_offsets[blockIdx.x], tokens.num_tokens), int64_t(0));
+  const int64_t end = larger(smaller(tokens.row_offsets[blockIdx.x + 1], tokens.num_tokens), start);
+  const GateRow row{tokens.entropy + start, tokens.completion_mask + start,
+                    tokens.eligible == nullptr ? nullptr : tokens.eligible + start, end - start};
   int length_part = 0;
   int candidates_part = 0;
   for (int64_t i = threadIdx.x; i < row.size; i += kGateThreads) {
@@ -101,7 +100,7 @@ static __global__ void __launch_bounds__(kGateThreads)
   scan_block(length_part, &length);
   scan_block(candidates_part, &num_candidates);
   // The slack keeps 0.07 * 100 = 7.000000000000001 at 7.
-  const int wanted = larger(static_cast<int>(ceil(length * fraction - 1e-9)), 1);
+  const int wanted = larger(static_cast<int>(ceil(length * tokens.fraction - 1e-9)), 1);
   const bool is_selective = wanted < num_candidates;
   int num_ties = 0;
   const uint32_t threshold = is_selective ? select_key(row, wanted, &num_ties) : 0;
@@ -119,7 +118,7 @@ static __global__ void __launch_bounds__(kGateThreads)
       ties_before += num_here;
       is_kept = is_candidate && (key > threshold || (is_tie && rank < num_ties));
     }
-    if (i < row.size) keep[start + i] = is_kept && value >= min_entropy;
+    if (i < row.size) keep[start + i] = is_kept && value >= tokens.min_entropy;
   }
 }
 

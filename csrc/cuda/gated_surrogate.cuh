@@ -27,63 +27,53 @@ struct SurrogateSums {
   }
 };
 
+// max(-rA, -clip(r)A), at most -dual_clip A for a negative A. Returns the slope: -rA where nothing is cut, else 0.
 template <typename scalar>
-struct SurrogateTokens {
-  const scalar* logprobs;
-  const scalar* sampling_logprobs;
-  const scalar* advantages;
-  const scalar* reference_logprobs;  // null: no k3
-  const scalar* surrogate_weights;
-  const scalar* kl_weights;
-  scalar lowest_ratio;
-  scalar highest_ratio;
-  scalar dual_clip;  // 0: none
-
-  // max(-rA, -clip(r)A), at most -dual_clip A for a negative A. Returns the slope: -rA where nothing is cut, else 0.
-  EARL_DEVICE scalar add_surrogate(int64_t i, SurrogateSums& sums) const {
-    const scalar weight = surrogate_weights[i];
-    const scalar advantage = advantages[i];
-    const scalar ratio = exp_of(logprobs[i] - sampling_logprobs[i]);
-    const scalar clamped = ratio < lowest_ratio ? lowest_ratio : (ratio > highest_ratio ? highest_ratio : ratio);
-    const scalar unclipped = -ratio * advantage;
-    const scalar clipped = -clamped * advantage;
-    scalar loss = clipped > unclipped ? clipped : unclipped;
-    bool is_clipped = clipped > unclipped;
-    const scalar bound = -dual_clip * advantage;
-    if (dual_clip > 0 && advantage < 0 && loss > bound) {
-      loss = bound;
-      is_clipped = true;
-    }
-    if (weight > 0) {
-      sums.num_gated += 1;
-      (advantage < 0 ? sums.num_clipped_low : sums.num_clipped_high) += is_clipped;
-    }
-    sums.loss += weight * loss;
-    return is_clipped ? scalar(0) : weight * unclipped;
+EARL_DEVICE scalar add_surrogate(const SurrogateTokens<scalar>& tokens, int64_t i, SurrogateSums& sums) {
+  const scalar weight = tokens.surrogate_weights[i];
+  const scalar advantage = tokens.advantages[i];
+  const scalar ratio = exp_of(tokens.logprobs[i] - tokens.sampling_logprobs[i]);
+  const scalar capped = ratio > tokens.highest_ratio ? tokens.highest_ratio : ratio;
+  const scalar clamped = ratio < tokens.lowest_ratio ? tokens.lowest_ratio : capped;
+  const scalar unclipped = -ratio * advantage;
+  const scalar clipped = -clamped * advantage;
+  scalar loss = clipped > unclipped ? clipped : unclipped;
+  bool is_clipped = clipped > unclipped;
+  const scalar bound = -tokens.dual_clip * advantage;
+  if (tokens.dual_clip > 0 && advantage < 0 && loss > bound) {
+    loss = bound;
+    is_clipped = true;
   }
-
-  // k3 = q/p - log(q/p) - 1, with p the policy and q the reference. Returns the slope.
-  EARL_DEVICE scalar add_k3(int64_t i, SurrogateSums& sums) const {
-    const scalar log_ratio = reference_logprobs[i] - logprobs[i];
-    const scalar ratio = exp_of(log_ratio);
-    const scalar divergence = ratio - log_ratio - 1;
-    sums.k3 += divergence;
-    sums.num_k3 += 1;
-    if (!(kl_weights[i] > 0)) return 0;
-    sums.loss += kl_weights[i] * divergence;
-    return kl_weights[i] * (1 - ratio);
+  if (weight > 0) {
+    sums.num_gated += 1;
+    (advantage < 0 ? sums.num_clipped_low : sums.num_clipped_high) += is_clipped;
   }
-};
+  sums.loss += weight * loss;
+  return is_clipped ? scalar(0) : weight * unclipped;
+}
+
+// k3 = q/p - log(q/p) - 1, with p the policy and q the reference. Returns the slope.
+template <typename scalar>
+EARL_DEVICE scalar add_k3(const SurrogateTokens<scalar>& tokens, int64_t i, SurrogateSums& sums) {
+  const scalar log_ratio = tokens.reference_logprobs[i] - tokens.logprobs[i];
+  const scalar ratio = exp_of(log_ratio);
+  const scalar divergence = ratio - log_ratio - 1;
+  sums.k3 += divergence;
+  sums.num_k3 += 1;
+  if (!(tokens.kl_weights[i] > 0)) return 0;
+  sums.loss += tokens.kl_weights[i] * divergence;
+  return tokens.kl_weights[i] * (1 - ratio);
+}
 
 // Grid: any number of blocks, one entry of `partial` each.
 template <typename scalar>
 __global__ void __launch_bounds__(kTokenThreads)
-    surrogate_tokens(SurrogateTokens<scalar> tokens, int64_t num_tokens, scalar* grad_logprobs, SurrogateSums* partial) {
+    surrogate_tokens(SurrogateTokens<scalar> tokens, scalar* grad_logprobs, SurrogateSums* partial) {
   SurrogateSums sums = SurrogateSums::empty();
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kTokenThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kTokenThreads + threadIdx.x; i < num_tokens; i += stride) {
-    scalar slope = tokens.add_surrogate(i, sums);
-    if (tokens.reference_logprobs != nullptr) slope += tokens.add_k3(i, sums);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kTokenThreads + threadIdx.x; i < tokens.num_tokens; i += stride) {
+    scalar slope = add_surrogate(tokens, i, sums);
+    if (tokens.reference_logprobs != nullptr) slope += add_k3(tokens, i, sums);
     grad_logprobs[i] = slope;
   }
   sums = reduce_block<kTokenThreads>(sums, SurrogateSums::empty());

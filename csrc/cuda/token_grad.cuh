@@ -4,22 +4,8 @@
 #pragma once
 
 #include "columns.cuh"
-#include "token_stats.cuh"
 
 namespace earl::cuda {
-
-// What rows have from the forward pass and from above, [rows] each.
-template <typename acc>
-struct RowGradients {
-  const int64_t* targets;
-  const acc* logprob;  // or null: then ln p is measured from logsumexp
-  const acc* entropy;
-  const acc* logsumexp;
-  const acc* grad_logprob;
-  const acc* grad_entropy;
-  const acc* grad_logsumexp;
-  acc inverse_temperature;
-};
 
 // ln p is (z - origin) / T + offset: from the target where its log-prob is known and small, so that no digits are lost
 // to a large logsumexp, else from zero.

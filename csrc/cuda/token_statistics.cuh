@@ -9,24 +9,6 @@
 
 namespace earl::cuda {
 
-// Where each statistic goes, [rows], or null where it is not asked for.
-template <typename acc>
-struct StatisticsOut {
-  acc *logprob, *entropy, *logsumexp, *chosen_logit, *mean_logit, *self_certainty, *mean_entropy_change, *top_p_mass,
-      *top_p_entropy, *min_p_logprob;
-};
-
-template <typename scalar>
-struct StatisticsRows {
-  const scalar* logits;
-  int64_t row_stride;
-  int vocab;
-  const int64_t* targets;
-  acc_t<scalar> inverse_temperature;
-  acc_t<scalar> log_min_p;
-  acc_t<scalar> top_p;
-};
-
 template <typename T>
 EARL_DEVICE T share_with_block(const T& of_first_thread) {
   __shared__ T shared;

@@ -9,16 +9,6 @@
 
 namespace earl::cuda {
 
-template <typename scalar>
-struct TileOfLogits {
-  const scalar* logits;  // [rows, num_columns]
-  int64_t row_stride;
-  const acc_t<scalar>* bias;  // [num_columns], or null
-  int64_t first_column;       // of the tile, in the vocabulary
-  int num_columns;
-  int slice_columns;  // that a block takes
-};
-
 // Grid: (rows, slices of the tile). `states` is [rows, num_parts]; the tile's parts start at `first_part`.
 // `chosen` [rows] is written by the part that holds the row's target.
 template <typename scalar>
@@ -45,7 +35,7 @@ __global__ void __launch_bounds__(kRowThreads)
 template <typename acc>
 __global__ void __launch_bounds__(kWarp)
     softmax_finish(const SoftmaxState<acc>* states, int num_parts, const acc* chosen, const int64_t* targets,
-                   int64_t vocab, acc inverse_temperature, acc* logprob, acc* entropy, acc* logsumexp) {
+                   int64_t vocab, acc inverse_temperature, RowStatistics<acc> out) {
   const int64_t row = blockIdx.x;
   MergingState<acc> whole{SoftmaxState<acc>::empty(), inverse_temperature};
   for (int part = threadIdx.x; part < num_parts; part += kWarp) {
@@ -56,9 +46,9 @@ __global__ void __launch_bounds__(kWarp)
   const SoftmaxState<acc>& state = whole.state;
   const acc log_sum = log_of(state.sum);
   const bool is_in_vocabulary = targets[row] >= 0 && targets[row] < vocab;
-  logprob[row] = is_in_vocabulary ? (chosen[row] - state.max) * inverse_temperature - log_sum : acc(EARL_NAN);
-  entropy[row] = log_sum - state.weighted / state.sum;
-  logsumexp[row] = state.max * inverse_temperature + log_sum;
+  out.logprob[row] = is_in_vocabulary ? (chosen[row] - state.max) * inverse_temperature - log_sum : acc(EARL_NAN);
+  out.entropy[row] = log_sum - state.weighted / state.sum;
+  out.logsumexp[row] = state.max * inverse_temperature + log_sum;
 }
 
 }  // namespace earl::cuda

@@ -21,9 +21,10 @@ def build_on_cpu() -> Path:
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     assert compiler, "a C++20 compiler is needed: apt-get install g++, or set CXX"
     flags = ["-std=c++20", "-O1", "-g0", "-Wall", "-Wno-unknown-pragmas", "-Werror", "-fPIC", "-shared"]
-    command = [compiler, *flags, str(SOURCE), *(f"-I{path}" for path in [ROOT / "csrc", *include_paths()])]
+    command = [compiler, *flags, *(f"-I{path}" for path in [ROOT / "csrc", *include_paths()])]
+    command += ["-x", "c++", str(SOURCE), str(ROOT / "csrc/cuda/launchers.cu")]
     command += [*(f"-L{path}" for path in library_paths()), "-ltorch_cpu", "-lc10"]
-    sources = sorted([SOURCE, *(path for path in (ROOT / "csrc").rglob("*") if path.is_file())])
+    sources = sorted([*SOURCE.parent.glob("cuda_*"), *(path for path in (ROOT / "csrc").rglob("*") if path.is_file())])
     digest = hashlib.sha256("\0".join([*command, torch.__version__]).encode())
     for path in sources:
         digest.update(path.read_bytes())

@@ -1,12 +1,9 @@
 // The CUDA ops, host code and kernels, built for the CPU as torch.ops.earl_cuda_on_cpu: for tests.
 #define EARL_CUDA_ON_CPU
 
-#include "../../csrc/entropy_gate_cuda.cu"
-#include "../../csrc/gated_surrogate_cuda.cu"
-#include "../../csrc/linear_token_logprob_entropy_cuda.cu"
-#include "../../csrc/token_logprob_entropy_cuda.cu"
-#include "../../csrc/schemas.h"
-#include "../../csrc/token_statistics_cuda.cu"
+#include "cuda_on_cpu.h"
+#include "cuda_torch_all.h"
+#include "schemas.h"
 
 TORCH_LIBRARY(earl_cuda_on_cpu, m) { earl::define_ops(m); }
 

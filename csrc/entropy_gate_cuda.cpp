@@ -3,9 +3,7 @@
 
 #include <optional>
 
-#include "checks.h"
-#include "cuda/entropy_gate.cuh"
-#include "cuda_launch.h"
+#include "cuda_torch.h"
 
 namespace earl::cuda {
 namespace {
@@ -14,7 +12,7 @@ constexpr const char* kGateOp = "entropy_gate";
 
 // The offsets' values are not read here: that would wait for the GPU. The kernel stays within the tokens whatever they
 // are.
-at::Tensor entropy_gate_op(const at::Tensor& entropy, const at::Tensor& completion_mask,
+at::Tensor entropy_gate(const at::Tensor& entropy, const at::Tensor& completion_mask,
                            const std::optional<at::Tensor>& eligible, const at::Tensor& row_offsets, double fraction,
                            double min_entropy) {
   TORCH_CHECK_VALUE(entropy.dim() == 1 && entropy.is_floating_point(), kGateOp, ": entropy must be floating-point [N], got ",
@@ -32,9 +30,15 @@ at::Tensor entropy_gate_op(const at::Tensor& entropy, const at::Tensor& completi
   at::Tensor gate = at::zeros({num_tokens}, entropy.options().dtype(at::kBool));
   const auto num_rows = static_cast<unsigned>(offsets.size(0) - 1);
   if (num_rows > 0 && num_tokens > 0) {
-    launch(entropy_gate, {num_rows}, kGateThreads, const_pointer<float>(scores), const_pointer<bool>(mask),
-           allowed.defined() ? const_pointer<bool>(allowed) : nullptr, const_pointer<int64_t>(offsets), num_tokens,
-           fraction, min_entropy, pointer<bool>(gate));
+    const GateTokens tokens{const_pointer<float>(scores),
+                            const_pointer<bool>(mask),
+                            allowed.defined() ? const_pointer<bool>(allowed) : nullptr,
+                            const_pointer<int64_t>(offsets),
+                            num_tokens,
+                            fraction,
+                            min_entropy};
+    launch_entropy_gate(stream(), {num_rows}, tokens, pointer<bool>(gate));
+    check_launch();
   }
   return gate;
 }
@@ -42,4 +46,4 @@ at::Tensor entropy_gate_op(const at::Tensor& entropy, const at::Tensor& completi
 }  // namespace
 }  // namespace earl::cuda
 
-TORCH_LIBRARY_IMPL(EARL_CUDA_LIBRARY, EARL_CUDA_KEY, m) { m.impl("entropy_gate", &earl::cuda::entropy_gate_op); }
+TORCH_LIBRARY_IMPL(EARL_CUDA_LIBRARY, EARL_CUDA_KEY, m) { m.impl("entropy_gate", &earl::cuda::entropy_gate); }

@@ -6,9 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "checks.h"
-#include "cuda/token_statistics.cuh"
-#include "cuda_launch.h"
+#include "cuda_torch.h"
 
 namespace earl::cuda {
 namespace {
@@ -32,7 +30,7 @@ acc*& place_of(StatisticsOut<acc>& out, const std::string& name) {
   return out.min_p_logprob;
 }
 
-std::vector<at::Tensor> token_statistics_op(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+std::vector<at::Tensor> token_statistics(const at::Tensor& logits, const at::Tensor& targets, double temperature,
                                             const std::vector<std::string>& names, double top_p, double min_p) {
   check_logits(kStatisticsOp, logits, targets, temperature);
   TORCH_CHECK_VALUE(top_p > 0.0 && top_p <= 1.0, kStatisticsOp, ": top_p must be in (0, 1], got ", top_p);
@@ -60,7 +58,8 @@ std::vector<at::Tensor> token_statistics_op(const at::Tensor& logits, const at::
                                       static_cast<acc>(1.0 / temperature),
                                       static_cast<acc>(std::log(min_p)),
                                       static_cast<acc>(top_p)};
-    launch(token_statistics<scalar>, {static_cast<unsigned>(logits.size(0))}, kRowThreads, rows, out);
+    launch_token_statistics(stream(), {static_cast<unsigned>(logits.size(0))}, rows, out);
+    check_launch();
   });
   return found;
 }
@@ -69,5 +68,5 @@ std::vector<at::Tensor> token_statistics_op(const at::Tensor& logits, const at::
 }  // namespace earl::cuda
 
 TORCH_LIBRARY_IMPL(EARL_CUDA_LIBRARY, EARL_CUDA_KEY, m) {
-  m.impl("token_statistics", &earl::cuda::token_statistics_op);
+  m.impl("token_statistics", &earl::cuda::token_statistics);
 }

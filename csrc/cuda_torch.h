@@ -1,6 +1,6 @@
-// Between torch and the kernel bodies in csrc/cuda: number types, pointers, the current stream, products.
+// Between torch and the kernels' launchers: number types, pointers, the current stream, products.
 //
-// With EARL_CUDA_ON_CPU defined the same host code drives the kernels through cuda_on_cpu.h, on CPU tensors: for tests.
+// With EARL_CUDA_ON_CPU defined the same host code serves the kernels on CPU tensors: for tests.
 #pragma once
 
 #include <ATen/Dispatch.h>
@@ -20,7 +20,8 @@
 #define EARL_CUDA_LIBRARY earl
 #endif
 
-#include "cuda/device.cuh"
+#include "checks.h"
+#include "cuda/launchers.h"
 
 namespace earl::cuda {
 
@@ -41,47 +42,41 @@ using kernel_t = typename KernelType<T>::type;
 
 template <typename T>
 const T* const_pointer(const at::Tensor& tensor) {
-  return reinterpret_cast<const T*>(tensor.const_data_ptr());
+  return static_cast<const T*>(tensor.const_data_ptr());
 }
 template <typename T>
 T* pointer(const at::Tensor& tensor) {
-  return reinterpret_cast<T*>(tensor.mutable_data_ptr());
+  return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
-inline unsigned num_slices(int64_t columns, int64_t slice) { return static_cast<unsigned>((columns + slice - 1) / slice); }
+// How many of `size` cover `count`.
+inline unsigned num_pieces(int64_t count, int64_t size) { return static_cast<unsigned>((count + size - 1) / size); }
 
 #ifdef EARL_CUDA_ON_CPU
 
 struct DeviceOf {
   explicit DeviceOf(at::Device) {}
 };
-
-template <typename... Params, typename... Args>
-void launch(void (*kernel)(Params...), dim3 blocks, unsigned threads, Args... args) {
-  on_cpu::run_grid(blocks, threads, [&] { kernel(args...); });
-}
+inline Stream stream() { return nullptr; }
+inline void check_launch() {}
 
 // out = a b, with fp32 sums.
 inline void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   out.copy_(at::mm(a.to(stats_type(a.scalar_type())), b.to(stats_type(b.scalar_type()))));
 }
 
-// out += a b, out in fp32 (fp64).
-inline void multiply_add(at::Tensor out, const at::Tensor& a, const at::Tensor& b) {
+// out += a b, with `out` in the type of the sums.
+inline void multiply_add(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   out.addmm_(a.to(out.scalar_type()), b.to(out.scalar_type()));
 }
 
 #else
 
 using DeviceOf = c10::cuda::CUDAGuard;
+inline Stream stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+inline void check_launch() { C10_CUDA_KERNEL_LAUNCH_CHECK(); }
 
-template <typename... Params, typename... Args>
-void launch(void (*kernel)(Params...), dim3 blocks, unsigned threads, Args... args) {
-  kernel<<<blocks, threads, 0, c10::cuda::getCurrentCUDAStream()>>>(args...);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-}
-
-// cuBLAS through torch, with fp32 sums; `out` may be wider than 16-bit factors.
+// By cuBLAS through torch, with fp32 sums; `out` may be fp32 where the factors are short.
 inline void multiply(at::Tensor out, const at::Tensor& a, const at::Tensor& b) {
   at::mm_out(out, a, b, out.scalar_type());
 }

@@ -6,17 +6,16 @@
 #include <optional>
 #include <tuple>
 
-#include "checks.h"
-#include "cuda/gated_surrogate.cuh"
-#include "cuda_launch.h"
+#include "cuda_torch.h"
 
 namespace earl::cuda {
 namespace {
 
 constexpr const char* kSurrogateOp = "gated_surrogate";
-constexpr int64_t kMaxBlocks = 1024;
+constexpr int64_t kTokensPerBlock = 1024;
+constexpr unsigned kMaxBlocks = 1024;
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate_op(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate(
     const at::Tensor& logprobs, const at::Tensor& sampling_logprobs, const at::Tensor& advantages,
     const std::optional<at::Tensor>& reference_logprobs, const at::Tensor& surrogate_weights,
     const at::Tensor& kl_weights, double clip_low, double clip_high, double dual_clip) {
@@ -35,7 +34,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate_op(
   at::Tensor reference;
   if (reference_logprobs.has_value()) reference = column(*reference_logprobs, "reference_logprobs");
   at::Tensor grad_logprobs = at::empty({num_tokens}, logprobs.options());
-  const auto num_blocks = static_cast<unsigned>(std::min<int64_t>(num_slices(num_tokens, kTokenThreads), kMaxBlocks));
+  const unsigned num_blocks = std::min(num_pieces(num_tokens, kTokensPerBlock), kMaxBlocks);
   at::Tensor total = at::zeros({6}, logprobs.options().dtype(at::kDouble));
   const at::Tensor partial = at::empty({num_blocks, 6}, total.options());
   if (num_blocks > 0) {
@@ -46,14 +45,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate_op(
                                              reference.defined() ? const_pointer<scalar_t>(reference) : nullptr,
                                              const_pointer<scalar_t>(surrogate_weight),
                                              const_pointer<scalar_t>(kl_weight),
+                                             num_tokens,
                                              static_cast<scalar_t>(1 - clip_low),
                                              static_cast<scalar_t>(1 + clip_high),
                                              static_cast<scalar_t>(dual_clip)};
-      launch(surrogate_tokens<scalar_t>, {num_blocks}, kTokenThreads, tokens, num_tokens,
-             pointer<scalar_t>(grad_logprobs), pointer<SurrogateSums>(partial));
+      launch_gated_surrogate(stream(), num_blocks, tokens, pointer<scalar_t>(grad_logprobs), pointer<double>(partial),
+                             pointer<double>(total));
     });
-    launch(surrogate_total, {1}, kTokenThreads, const_pointer<SurrogateSums>(partial), static_cast<int>(num_blocks),
-           pointer<SurrogateSums>(total));
+    check_launch();
   }
   return {total[0].clone(), grad_logprobs, total.narrow(0, 1, 5).clone()};
 }
@@ -61,4 +60,4 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate_op(
 }  // namespace
 }  // namespace earl::cuda
 
-TORCH_LIBRARY_IMPL(EARL_CUDA_LIBRARY, EARL_CUDA_KEY, m) { m.impl("gated_surrogate", &earl::cuda::gated_surrogate_op); }
+TORCH_LIBRARY_IMPL(EARL_CUDA_LIBRARY, EARL_CUDA_KEY, m) { m.impl("gated_surrogate", &earl::cuda::gated_surrogate); }
