@@ -1,9 +1,13 @@
 // Schemas of the ops, and the Python module `earl._C` whose import loads them. The kernels register themselves.
 //
 // N rows (tokens), P of them asked for, V entries of the vocabulary, H hidden columns, B responses. Statistics are fp32,
-// or fp64 for fp64 input. What each op means is said by its `*_ref` twin in earl/ops.
+// or fp64 for fp64 input; logsumexp is fp64 always, as the backward passes take probabilities from it. What each op means is said by its `*_ref` twin in earl/ops.
 #include <Python.h>
 #include <torch/library.h>
+
+namespace earl {
+bool cpu_multiplies(at::ScalarType type);
+}
 
 TORCH_LIBRARY(earl, m) {
   // logits [N, V], targets [N] int64 -> [N] each; entropy in nats, logsumexp of logits / temperature.
@@ -13,9 +17,9 @@ TORCH_LIBRARY(earl, m) {
   // Gradient [N, V] of the logits, in their type. Rows whose three gradients are all zero cost only zeros.
   m.def(
       "token_logprob_entropy_backward(Tensor grad_logprob, Tensor grad_entropy, Tensor grad_logsumexp, Tensor logits, "
-      "Tensor targets, Tensor logprob, Tensor entropy, Tensor logsumexp, float temperature) -> Tensor");
+      "Tensor targets, Tensor entropy, Tensor logsumexp, float temperature) -> Tensor");
   // The statistics named, [N] each, in the order of `names`; no gradient. Names: logprob, entropy, logsumexp,
-  // chosen_logit, mean_logit, self_certainty, collision_entropy, top_p_mass, top_p_entropy, min_p_logprob.
+  // chosen_logit, mean_logit, self_certainty, mean_entropy_change, top_p_mass, top_p_entropy, min_p_logprob.
   m.def(
       "token_statistics(Tensor logits, Tensor targets, float temperature, str[] names, float top_p, float min_p) "
       "-> Tensor[]");
@@ -24,6 +28,8 @@ TORCH_LIBRARY(earl, m) {
   m.def(
       "linear_token_logprob_entropy(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, float temperature, "
       "Tensor? positions, ScalarType? gemm_dtype) -> (Tensor logprob, Tensor entropy, Tensor logsumexp)");
+  // Whether the CPU has matrix instructions for the type; where not, tiles of it are better multiplied in fp32.
+  m.def("cpu_multiplies(ScalarType type) -> bool", &earl::cpu_multiplies);
   // Gradients of hidden [N, H], weight and bias, in their types; one that `needs` leaves out is an empty tensor.
   m.def(
       "linear_token_logprob_entropy_backward(Tensor grad_logprob, Tensor grad_entropy, Tensor grad_logsumexp, "
