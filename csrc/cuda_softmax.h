@@ -76,31 +76,30 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> finish(const Parts& parts, const 
   TORCH_INTERNAL_ASSERT(parts.num_done == parts.num_parts || targets.numel() == 0);
   at::Tensor logprob = at::empty(parts.chosen.sizes(), parts.chosen.options());
   at::Tensor entropy = at::empty(parts.chosen.sizes(), parts.chosen.options());
-  at::Tensor logsumexp = at::empty(parts.chosen.sizes(), parts.chosen.options());
+  at::Tensor logsumexp = at::empty(parts.chosen.sizes(), parts.chosen.options().dtype(at::kDouble));
   if (targets.numel() > 0) {
-    const RowStatistics<acc> out{pointer<acc>(logprob), pointer<acc>(entropy), pointer<acc>(logsumexp)};
+    const RowStatistics<acc> out{pointer<acc>(logprob), pointer<acc>(entropy), pointer<double>(logsumexp)};
     launch_softmax_finish(stream(), {static_cast<unsigned>(targets.numel())}, const_pointer<acc>(parts.states),
                           parts.num_parts, const_pointer<acc>(parts.chosen), const_pointer<int64_t>(targets), vocab,
-                          static_cast<acc>(1.0 / temperature), out);
+                          1.0 / temperature, out);
     check_launch();
   }
   return {logprob, entropy, logsumexp};
 }
 
-// What rows have from the forward pass and from above, dense, [rows] each; `logprob` may be undefined.
+// What rows have from the forward pass and from above, dense, [rows] each.
 struct RowTensors {
-  at::Tensor targets, logprob, entropy, logsumexp, grad_logprob, grad_entropy, grad_logsumexp;
+  at::Tensor targets, entropy, logsumexp, grad_logprob, grad_entropy, grad_logsumexp;
 
   template <typename acc>
   RowGradients<acc> view(double temperature) const {
     return {const_pointer<int64_t>(targets),
-            logprob.defined() ? const_pointer<acc>(logprob) : nullptr,
             const_pointer<acc>(entropy),
-            const_pointer<acc>(logsumexp),
+            const_pointer<double>(logsumexp),
             const_pointer<acc>(grad_logprob),
             const_pointer<acc>(grad_entropy),
-            const_pointer<acc>(grad_logsumexp),
-            static_cast<acc>(1.0 / temperature)};
+            const_pointer<double>(grad_logsumexp),
+            1.0 / temperature};
   }
 };
 

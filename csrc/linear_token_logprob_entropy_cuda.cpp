@@ -3,7 +3,7 @@
 // A tile is a product of the rows asked for with a slice of the head, by the library (tensor cores for 16-bit types),
 // summed and kept in fp32; our kernels reduce it at once, or turn it into its own gradient, which two more products
 // consume. The backward pass computes only rows that have a gradient: finding them is its one wait for the GPU.
-#include <ATen/ops/arange.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
@@ -86,6 +86,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy(
     const at::Tensor& hidden, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
     const at::Tensor& targets, double temperature, const std::optional<at::Tensor>& positions,
     std::optional<at::ScalarType> gemm_dtype) {
+  const at::AutoDispatchBelowAutograd without_autograd;
   check_head(kLinearForward, hidden, weight, bias, positions, gemm_dtype);
   check_temperature(kLinearForward, temperature);
   check_targets(kLinearForward, targets, hidden.size(0), weight.size(0));
@@ -124,19 +125,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy_back
     const at::Tensor& hidden, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
     const at::Tensor& targets, const at::Tensor& entropy, const at::Tensor& logsumexp, double temperature,
     const std::optional<at::Tensor>& positions, std::optional<at::ScalarType> gemm_dtype, std::array<bool, 3> needs) {
+  const at::AutoDispatchBelowAutograd without_autograd;
   check_head(kLinearBackward, hidden, weight, bias, positions, gemm_dtype);
   check_temperature(kLinearBackward, temperature);
   check_targets(kLinearBackward, targets, hidden.size(0), weight.size(0));
   const DeviceOf guard(hidden.device());
   const int64_t num_rows = positions.has_value() ? positions->size(0) : hidden.size(0);
   const auto stats = stats_type(gemm_dtype.value_or(hidden.scalar_type()));
-  const auto row = [&](const at::Tensor& values, const char* name) {
-    return per_row(kLinearBackward, values, num_rows, stats, name);
+  const auto row = [&](const at::Tensor& values, at::ScalarType type, const char* name) {
+    return per_row(kLinearBackward, values, num_rows, type, name);
   };
-  RowTensors rows{selected(targets, positions),      {},
-                  row(entropy, "entropy"),           row(logsumexp, "logsumexp"),
-                  row(grad_logprob, "grad_logprob"), row(grad_entropy, "grad_entropy"),
-                  row(grad_logsumexp, "grad_logsumexp")};
+  RowTensors rows{selected(targets, positions),
+                  row(entropy, stats, "entropy"),
+                  row(logsumexp, at::kDouble, "logsumexp"),
+                  row(grad_logprob, stats, "grad_logprob"),
+                  row(grad_entropy, stats, "grad_entropy"),
+                  row(grad_logsumexp, at::kDouble, "grad_logsumexp")};
   const at::Tensor active = active_rows(rows);
   for (at::Tensor* values : {&rows.targets, &rows.entropy, &rows.logsumexp, &rows.grad_logprob, &rows.grad_entropy,
                              &rows.grad_logsumexp}) {

@@ -1,7 +1,7 @@
 // Schemas of the ops. What each op means is said by its `*_ref` twin in earl/ops.
 //
 // N rows (tokens), P of them asked for, V entries of the vocabulary, H hidden columns, B responses. Statistics are fp32,
-// or fp64 for fp64 input.
+// or fp64 for fp64 input; logsumexp is fp64 always, as the backward passes take probabilities from it.
 #pragma once
 
 #include <torch/library.h>
@@ -16,7 +16,7 @@ inline void define_ops(torch::Library& m) {
   // Gradient [N, V] of the logits, in their type. Rows whose three gradients are all zero cost only zeros.
   m.def(
       "token_logprob_entropy_backward(Tensor grad_logprob, Tensor grad_entropy, Tensor grad_logsumexp, Tensor logits, "
-      "Tensor targets, Tensor logprob, Tensor entropy, Tensor logsumexp, float temperature) -> Tensor");
+      "Tensor targets, Tensor entropy, Tensor logsumexp, float temperature) -> Tensor");
   // The statistics named, [N] each, in the order of `names`; no gradient. Names: logprob, entropy, logsumexp,
   // chosen_logit, mean_logit, self_certainty, mean_entropy_change, top_p_mass, top_p_entropy, min_p_logprob.
   m.def(

@@ -24,23 +24,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprob_entropy(const at::T
 
 at::Tensor token_logprob_entropy_backward(const at::Tensor& grad_logprob, const at::Tensor& grad_entropy,
                                           const at::Tensor& grad_logsumexp, const at::Tensor& logits,
-                                          const at::Tensor& targets, const at::Tensor& logprob,
-                                          const at::Tensor& entropy, const at::Tensor& logsumexp, double temperature) {
+                                          const at::Tensor& targets, const at::Tensor& entropy,
+                                          const at::Tensor& logsumexp, double temperature) {
   check_logits(kBackward, logits, targets, temperature);
   const DeviceOf guard(logits.device());
   const int64_t num_rows = logits.size(0);
   const int64_t vocab = logits.size(1);
-  const auto type = stats_type(logits.scalar_type());
-  const auto row = [&](const at::Tensor& values, const char* name) {
+  const auto stats = stats_type(logits.scalar_type());
+  const auto row = [&](const at::Tensor& values, at::ScalarType type, const char* name) {
     return per_row(kBackward, values, num_rows, type, name);
   };
   const RowTensors rows{targets.contiguous(),
-                        row(logprob, "logprob"),
-                        row(entropy, "entropy"),
-                        row(logsumexp, "logsumexp"),
-                        row(grad_logprob, "grad_logprob"),
-                        row(grad_entropy, "grad_entropy"),
-                        row(grad_logsumexp, "grad_logsumexp")};
+                        row(entropy, stats, "entropy"),
+                        row(logsumexp, at::kDouble, "logsumexp"),
+                        row(grad_logprob, stats, "grad_logprob"),
+                        row(grad_entropy, stats, "grad_entropy"),
+                        row(grad_logsumexp, at::kDouble, "grad_logsumexp")};
   const Tile tile{with_dense_rows(logits)};
   at::Tensor grad = at::empty({num_rows, vocab}, logits.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, logits.scalar_type(), kBackward, [&] {

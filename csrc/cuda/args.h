@@ -41,18 +41,18 @@ struct TileOfLogits {
 template <typename acc>
 struct RowGradients {
   const int64_t* targets;
-  const acc* logprob;  // or null: then ln p is measured from logsumexp
   const acc* entropy;
-  const acc* logsumexp;
+  const double* logsumexp;
   const acc* grad_logprob;
   const acc* grad_entropy;
-  const acc* grad_logsumexp;
-  acc inverse_temperature;
+  const double* grad_logsumexp;
+  double inverse_temperature;
 };
 
 template <typename acc>
 struct RowStatistics {
-  acc *logprob, *entropy, *logsumexp;  // [rows]
+  acc *logprob, *entropy;  // [rows]
+  double* logsumexp;       // [rows]
 };
 
 // Where each statistic that has a name goes, [rows], or null where it is not asked for.

@@ -107,11 +107,6 @@ EARL_DEVICE T larger(T a, T b) {
 }
 
 template <typename T>
-EARL_DEVICE T magnitude(T value) {
-  return value < 0 ? -value : value;
-}
-
-template <typename T>
 EARL_DEVICE T smaller(T a, T b) {
   return a < b ? a : b;
 }

@@ -33,7 +33,7 @@ void launch_softmax_parts(Stream stream, Blocks blocks, const TileOfLogits<scala
 
 template <typename acc>
 void launch_softmax_finish(Stream stream, Blocks blocks, const acc* states, int num_parts, const acc* chosen,
-                           const int64_t* targets, int64_t vocab, acc inverse_temperature,
+                           const int64_t* targets, int64_t vocab, double inverse_temperature,
                            const RowStatistics<acc>& out) {
   launch(softmax_finish<acc>, stream, blocks, kWarp, reinterpret_cast<const SoftmaxState<acc>*>(states), num_parts,
          chosen, targets, vocab, inverse_temperature, out);
@@ -76,7 +76,7 @@ void launch_gated_surrogate(Stream stream, unsigned num_blocks, const SurrogateT
 
 #define EARL_FOR_STATISTICS(acc)                                                                                    \
   template void launch_softmax_finish<acc>(Stream, Blocks, const acc*, int, const acc*, const int64_t*, int64_t,    \
-                                           acc, const RowStatistics<acc>&);                                         \
+                                           double, const RowStatistics<acc>&);                                      \
   template void launch_gated_surrogate<acc>(Stream, unsigned, const SurrogateTokens<acc>&, acc*, double*, double*);
 
 EARL_FOR_LOGITS(float)

@@ -22,7 +22,7 @@ void launch_softmax_parts(Stream stream, Blocks blocks, const TileOfLogits<scala
 // `acc`: float, double.
 template <typename acc>
 void launch_softmax_finish(Stream stream, Blocks blocks, const acc* states, int num_parts, const acc* chosen,
-                           const int64_t* targets, int64_t vocab, acc inverse_temperature,
+                           const int64_t* targets, int64_t vocab, double inverse_temperature,
                            const RowStatistics<acc>& out);
 
 // Every `scalar` with itself, and float with Bf16 and Half.

@@ -7,37 +7,30 @@
 
 namespace earl::cuda {
 
-// ln p is (z - origin) / T + offset: from the target where its log-prob is known and small, so that no digits are lost
-// to a large logsumexp, else from zero.
+// ln p is (z - origin) / T + offset, where origin is the logit of probability 1 and offset what its rounding left over:
+// no digits of a probable token are lost to a large logsumexp.
 template <typename acc>
 struct LogitGradient {
   acc scale, origin, offset, entropy, grad_logprob, grad_entropy, grad_logsumexp, slope, constant;
   int64_t target;  // within the slice
 
   EARL_DEVICE LogitGradient(const RowGradients<acc>& rows, int64_t row, int64_t first_column)
-      : scale(rows.inverse_temperature),
-        origin(0),
-        offset(-rows.logsumexp[row]),
+      : scale(static_cast<acc>(rows.inverse_temperature)),
+        origin(static_cast<acc>(rows.logsumexp[row] / rows.inverse_temperature)),
+        offset(static_cast<acc>(origin * rows.inverse_temperature - rows.logsumexp[row])),
         entropy(rows.entropy[row]),
         grad_logprob(rows.grad_logprob[row]),
         grad_entropy(rows.grad_entropy[row]),
-        grad_logsumexp(rows.grad_logsumexp[row]),
+        grad_logsumexp(static_cast<acc>(rows.grad_logsumexp[row])),
         slope(scale * grad_entropy),
         constant(scale * (grad_logsumexp - grad_logprob - grad_entropy * entropy)),
         target(rows.targets[row] - first_column) {}
-
-  EARL_DEVICE void measure_from(acc logit, acc logprob) {
-    if (magnitude(logprob) < magnitude(offset)) {
-      origin = logit;
-      offset = logprob;
-    }
-  }
 
   EARL_DEVICE bool is_zero() const { return grad_logprob == 0 && grad_entropy == 0 && grad_logsumexp == 0; }
 
   EARL_DEVICE acc of(acc logit, int column) const {
     const acc raw = (logit - origin) * scale + offset;
-    const acc log_p = raw > 0 ? acc(0) : raw;  // rounding of a large offset could make a probability exceed 1
+    const acc log_p = raw > 0 ? acc(0) : raw;  // rounding could make a probability exceed 1
     const acc bounded = log_p < exp_lowest<acc>() ? exp_lowest<acc>() : log_p;
     const acc p = log_p < exp_lowest<acc>() ? acc(0) : exp_of(bounded);
     if (column != target) return p * (constant - slope * bounded);
@@ -58,14 +51,10 @@ __global__ void __launch_bounds__(kRowThreads)
   const int size = smaller(tile.slice_columns, tile.num_columns - begin);
   grad_t* out = grad + row * tile.num_columns + begin;
   const scalar* logits = tile.logits + row * tile.row_stride;
-  LogitGradient<acc> gradient(rows, row, tile.first_column + begin);
+  const LogitGradient<acc> gradient(rows, row, tile.first_column + begin);
   if (gradient.is_zero()) {
     store_zeros(out, size);
     return;
-  }
-  const int64_t target = rows.targets[row];
-  if (rows.logprob != nullptr && target >= 0 && target < tile.num_columns) {
-    gradient.measure_from(widen(logits[target]), rows.logprob[row]);
   }
   const acc* bias = tile.bias == nullptr ? nullptr : tile.bias + begin;
   for_logits(logits + begin, bias, size, [&](int column, const auto& values) {

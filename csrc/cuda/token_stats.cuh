@@ -35,18 +35,19 @@ __global__ void __launch_bounds__(kRowThreads)
 template <typename acc>
 __global__ void __launch_bounds__(kWarp)
     softmax_finish(const SoftmaxState<acc>* states, int num_parts, const acc* chosen, const int64_t* targets,
-                   int64_t vocab, acc inverse_temperature, RowStatistics<acc> out) {
+                   int64_t vocab, double inverse_temperature, RowStatistics<acc> out) {
   const int64_t row = blockIdx.x;
-  MergingState<acc> whole{SoftmaxState<acc>::empty(), inverse_temperature};
+  const acc scale = static_cast<acc>(inverse_temperature);
+  MergingState<acc> whole{SoftmaxState<acc>::empty(), scale};
   for (int part = threadIdx.x; part < num_parts; part += kWarp) {
-    whole.state.merge(states[row * num_parts + part], inverse_temperature);
+    whole.state.merge(states[row * num_parts + part], scale);
   }
   whole = reduce_block<kWarp>(whole, whole);
   if (threadIdx.x != 0) return;
   const SoftmaxState<acc>& state = whole.state;
   const acc log_sum = log_of(state.sum);
   const bool is_in_vocabulary = targets[row] >= 0 && targets[row] < vocab;
-  out.logprob[row] = is_in_vocabulary ? (chosen[row] - state.max) * inverse_temperature - log_sum : acc(EARL_NAN);
+  out.logprob[row] = is_in_vocabulary ? (chosen[row] - state.max) * scale - log_sum : acc(EARL_NAN);
   out.entropy[row] = log_sum - state.weighted / state.sum;
   out.logsumexp[row] = state.max * inverse_temperature + log_sum;
 }
