@@ -43,7 +43,9 @@ def extension():
     missing = missing_for_cuda()
     if os.environ.get("EARL_CUDA") == "1" and missing:
         raise SystemExit(f"earl-rtl: EARL_CUDA=1 asks for the CUDA kernels, but {missing}")
-    print(f"earl-rtl: building the CPU {f'kernels only: {missing}' if missing else 'and CUDA kernels'}", file=sys.stderr)
+    print(
+        f"earl-rtl: building the CPU {f'kernels only: {missing}' if missing else 'and CUDA kernels'}", file=sys.stderr
+    )
     if missing:
         return CppExtension("earl._C", sources=sources, depends=depends, extra_compile_args=COMPILE_ARGS)
     targets = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in GPUS]

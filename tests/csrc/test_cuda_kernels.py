@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from earl import ops
+from earl.config import LossConfig
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 VOCABS = [1, 2, 7, 33, 255, 257, 2049, 8193]
@@ -110,7 +111,9 @@ def test_forbidden_tokens_nan_and_empty_input(on_cpu, dtype):
     none = on_cpu.token_logprob_entropy(logits[:0], torch.empty(0, dtype=torch.int64), 1.0)
     assert [value.shape for value in none] == [(0,)] * 3
     empty = torch.empty(0, dtype=stats[0].dtype)
-    grad = on_cpu.token_logprob_entropy_backward(empty, empty, empty.double(), logits[:0], empty.long(), empty, empty.double(), 1.0)
+    grad = on_cpu.token_logprob_entropy_backward(
+        empty, empty, empty.double(), logits[:0], empty.long(), empty, empty.double(), 1.0
+    )
     assert grad.shape == (0, 8300)
 
 
@@ -120,7 +123,9 @@ def test_a_row_without_gradient_is_not_read(on_cpu):
     stats = on_cpu.token_logprob_entropy(logits, torch.zeros(3, dtype=torch.int64), 1.0)
     grad = torch.tensor([1.0, 0.0, 1.0])
     zero = torch.zeros(3)
-    got = on_cpu.token_logprob_entropy_backward(grad, zero, zero.double(), logits, torch.zeros(3).long(), *stats[1:], 1.0)
+    got = on_cpu.token_logprob_entropy_backward(
+        grad, zero, zero.double(), logits, torch.zeros(3).long(), *stats[1:], 1.0
+    )
     assert (got[1] == 0).all()
     assert (got[[0, 2]] != 0).any(dim=1).all()
 
@@ -163,7 +168,18 @@ def test_a_frozen_head_gives_no_weight_gradient_and_masters_may_be_fp32(on_cpu):
     torch.testing.assert_close(_stack(stats), torch.stack(exact), rtol=1e-5, atol=1e-5)
     ones = torch.ones(6)
     got = on_cpu.linear_token_logprob_entropy_backward(
-        ones, ones, ones.double(), hidden, weight, None, targets, *stats[1:], 1.0, None, torch.bfloat16, [True, False, True]
+        ones,
+        ones,
+        ones.double(),
+        hidden,
+        weight,
+        None,
+        targets,
+        *stats[1:],
+        1.0,
+        None,
+        torch.bfloat16,
+        [True, False, True],
     )
     assert [value.numel() for value in got] == [30, 0, 0]
     assert got[0].dtype == torch.float32
@@ -176,7 +192,19 @@ def test_no_rows_of_a_head_give_zero_gradients(on_cpu):
     assert [value.shape for value in stats] == [(0,)] * 3
     empty = torch.empty(0)
     got = on_cpu.linear_token_logprob_entropy_backward(
-        empty, empty, empty.double(), hidden, weight, None, torch.zeros(4).long(), empty, empty.double(), 1.0, none, None, [True, True, False]
+        empty,
+        empty,
+        empty.double(),
+        hidden,
+        weight,
+        None,
+        torch.zeros(4).long(),
+        empty,
+        empty.double(),
+        1.0,
+        none,
+        None,
+        [True, True, False],
     )
     assert (got[0] == 0).all()
     assert (got[1] == 0).all()
@@ -214,36 +242,25 @@ def test_the_gate_counts_completion_tokens_and_refuses_nan(on_cpu):
     assert got.tolist() == [False, False, False, True, False, False]  # two places; the NaN takes the first of them
 
 
-@pytest.mark.parametrize("num_tokens", [0, 1, 255, 700])
+@pytest.mark.parametrize("num_tokens", [0, 1, 255, 2500])
 @pytest.mark.parametrize("dual_clip", [0.0, 3.0])
 @pytest.mark.parametrize("has_reference", [False, True])
 def test_the_surrogate_and_its_gradient_agree_with_autograd(on_cpu, num_tokens, dual_clip, has_reference):
-    generator = _generator(num_tokens)
-    columns = torch.randn(6, num_tokens, dtype=torch.float64, generator=generator)
+    columns = torch.randn(6, num_tokens, dtype=torch.float64, generator=_generator(num_tokens))
     logprobs, sampling, advantages, reference, weights, kl_weights = columns
-    logprobs.requires_grad_()
-    weights, kl_weights = weights.relu(), kl_weights.relu()
-    asked = reference if has_reference else None
-    limits = (0.2, 0.28, dual_clip)
-    exact = _surrogate(logprobs, sampling, advantages, asked, weights, kl_weights, *limits)
-    (exact_grad,) = torch.autograd.grad(exact, logprobs)
-    loss, grad, sums = on_cpu.gated_surrogate(
-        logprobs.detach(), sampling, advantages, asked, weights, kl_weights, *limits
-    )
-    torch.testing.assert_close(loss, exact.detach(), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(grad, exact_grad, rtol=1e-12, atol=1e-12)
-    assert sums[0] == (weights > 0).sum()
-    ratio = (logprobs - sampling).detach().exp()
-    is_low = (advantages < 0) & (ratio < 0.8) & (weights > 0)
-    is_high = (advantages >= 0) & (ratio > 1.28) & (weights > 0)
-    if dual_clip:
-        is_low |= (advantages < 0) & (ratio > dual_clip) & (weights > 0)
-    assert sums[1:3].tolist() == [is_low.sum(), is_high.sum()]
-    assert sums[4] == (num_tokens if has_reference else 0)
-    narrow = [None if value is None else value.detach().float() for value in (logprobs, sampling, advantages, asked)]
-    loss, grad, _ = on_cpu.gated_surrogate(*narrow, weights.float(), kl_weights.float(), *limits)
-    torch.testing.assert_close(loss, exact.detach(), rtol=1e-5, atol=1e-5)
-    assert grad.dtype == torch.float32
+    tokens = [logprobs, sampling, advantages, reference if has_reference else None]
+    weights = (weights.relu(), kl_weights.relu())
+    config = LossConfig(clip_low=0.2, clip_high=0.28, dual_clip=dual_clip)
+    leaf = logprobs.clone().requires_grad_()
+    exact = ops.gated_surrogate_ref(leaf, *tokens[1:], weights, config)
+    (exact_grad,) = torch.autograd.grad(exact.loss, leaf)
+    for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        given = [None if value is None else value.to(dtype) for value in (*tokens, *weights)]
+        loss, grad, sums = on_cpu.gated_surrogate(*given, 0.2, 0.28, dual_clip)
+        assert grad.dtype == dtype
+        torch.testing.assert_close(loss, exact.loss.detach(), rtol=bound, atol=bound)
+        torch.testing.assert_close(grad.double(), exact_grad, rtol=bound, atol=bound)
+        torch.testing.assert_close(sums, exact.sums, rtol=bound, atol=bound)
 
 
 @pytest.mark.parametrize("vocab", [1, 7, 257, 2049])
