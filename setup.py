@@ -7,6 +7,8 @@ pool of threads.
 """
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,7 +24,7 @@ except ImportError as error:
     ) from error
 
 COMPILE_ARGS = ["-O3", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wall"]
-GPUS = (80, 90, 100)  # native code for these; later ones compile the PTX of the last
+GPUS = (80, 90, 100)
 
 
 def missing_for_cuda() -> str:
@@ -34,6 +36,17 @@ def missing_for_cuda() -> str:
     if CUDA_HOME is None or not Path(CUDA_HOME, "bin", "nvcc").exists():
         return "nvcc was not found; install the CUDA toolkit of torch's version, or set CUDA_HOME"
     return ""
+
+
+def gpu_targets() -> list[str]:
+    """Native code for those of GPUS that nvcc knows, and PTX for later ones; TORCH_CUDA_ARCH_LIST overrides it."""
+    if "TORCH_CUDA_ARCH_LIST" in os.environ:
+        return []
+    nvcc = Path(CUDA_HOME, "bin", "nvcc")
+    listed = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True, check=True).stdout
+    known = [gpu for gpu in GPUS if re.search(rf"\bsm_{gpu}\b", listed)]
+    targets = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in known]
+    return [*targets, f"-gencode=arch=compute_{known[-1]},code=compute_{known[-1]}"]
 
 
 def extension():
@@ -48,13 +61,11 @@ def extension():
     )
     if missing:
         return CppExtension("earl._C", sources=sources, depends=depends, extra_compile_args=COMPILE_ARGS)
-    targets = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in GPUS]
-    targets.append(f"-gencode=arch=compute_{GPUS[-1]},code=compute_{GPUS[-1]}")
     return CUDAExtension(
         "earl._C",
         sources=[*sources, *sorted(map(str, Path("csrc").glob("*_cuda.cpp"))), "csrc/cuda/launchers.cu"],
         depends=depends,
-        extra_compile_args={"cxx": COMPILE_ARGS, "nvcc": ["-O3", *targets]},
+        extra_compile_args={"cxx": COMPILE_ARGS, "nvcc": ["-O3", *gpu_targets()]},
     )
 
 
