@@ -195,7 +195,8 @@ def test_errors_are_no_worse_than_those_of_the_naive_path(kind, vocab, dtype):
     for exact, naive, fused in zip(*found.values(), strict=True):
         # Half a unit in the last place of the value itself is left to luck.
         luck = 2 * torch.finfo(torch.float32).eps * (1 + exact.abs().max())
-        assert (fused - exact).abs().max() <= (naive - exact).abs().max() + luck
+        naive_error = (naive - exact).abs().max().nan_to_num(nan=math.inf)  # fp16 sums overflow
+            assert (fused - exact).abs().max() <= naive_error + luck
 
 
 def test_bf16_is_no_worse_than_the_naive_bf16_path():
