@@ -21,7 +21,7 @@
 #include <vector>
 
 #ifdef EARL_ON_CPU_THREADS
-#include <barrier>
+#include <condition_variable>
 #include <thread>
 #else
 #include <setjmp.h>
@@ -57,13 +57,26 @@ struct Thread {
 inline thread_local Thread* current = nullptr;
 
 #ifdef EARL_ON_CPU_THREADS
-class Barrier {
+class Barrier {  // std::barrier would spin first, with hundreds of threads on a few cores
  public:
-  explicit Barrier(unsigned num_threads) : barrier_(num_threads) {}
-  void wait() { barrier_.arrive_and_wait(); }
+  explicit Barrier(unsigned num_threads) : num_threads_(num_threads) {}
+  void wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const uint64_t phase = phase_;
+    if (++num_arrived_ == num_threads_) {
+      num_arrived_ = 0;
+      ++phase_;
+      all_arrived_.notify_all();
+    } else {
+      all_arrived_.wait(lock, [&] { return phase != phase_; });
+    }
+  }
 
  private:
-  std::barrier<> barrier_;
+  std::mutex mutex_;
+  std::condition_variable all_arrived_;
+  unsigned num_threads_, num_arrived_ = 0;
+  uint64_t phase_ = 0;
 };
 #else
 inline jmp_buf scheduler;
