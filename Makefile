@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test lint format setup simulators container-test rebuild clean
+.PHONY: demo test test-sanitizers wheel lint format setup simulators container-test rebuild clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
