@@ -119,9 +119,7 @@ def ours(case: Case, inputs: Inputs) -> Run:
     if case.op == "earl::gated_surrogate":
         return partial(_surrogate, ops.gated_surrogate, inputs)
     if case.op == "earl::token_statistics":
-        return lambda: tuple(
-            ops.token_statistics(*inputs.leaves, inputs.targets, names=list(ops.STATISTICS)).values()
-        )
+        return lambda: tuple(ops.token_statistics(*inputs.leaves, inputs.targets, names=list(ops.STATISTICS)).values())
     if "linear" not in case.op:
         return partial(_passes, case, inputs, ops.token_logprob_entropy)
     if case.gate_known:

@@ -43,9 +43,7 @@ def linear_token_logprob_entropy_ref(  # noqa: PLR0913  (its twin's)
     return token_logprob_entropy_ref(F.linear(hidden, weight, bias), targets, temperature)
 
 
-def _autocast(
-    hidden: torch.Tensor, weight: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.dtype | None]:
+def _autocast(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.dtype | None]:
     """The factors, and the type to multiply them in: None leaves it to the op. Autocast leaves fp64 alone."""
     device = hidden.device.type
     if not torch.is_autocast_enabled(device) or torch.float64 in (hidden.dtype, weight.dtype):

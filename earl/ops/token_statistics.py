@@ -70,9 +70,9 @@ def token_statistics_ref(  # noqa: PLR0913  (its twin's)
         "chosen_logit": _at(logits_NV, targets),
         "mean_logit": logits_NV.mean(dim=-1),
         "self_certainty": logsumexp_N - scaled_NV.mean(dim=-1),
-        "mean_entropy_change": (
-            probs_NV**2 * (entropy_N[:, None] + logprobs_NV.masked_fill(probs_NV == 0, 0.0))
-        ).sum(dim=-1),
+        "mean_entropy_change": (probs_NV**2 * (entropy_N[:, None] + logprobs_NV.masked_fill(probs_NV == 0, 0.0))).sum(
+            dim=-1
+        ),
         "top_p_mass": nucleus_mass_N.exp(),
         "top_p_entropy": _entropy(nucleus_NV - nucleus_mass_N[:, None]),
         "min_p_logprob": _at(kept_NV, targets),
