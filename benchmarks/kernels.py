@@ -109,8 +109,8 @@ def errors(case: Case, inputs: Inputs) -> tuple[float | None, float | None]:
     if "logprob" not in case.op:
         return None, None
     part = inputs.cut(ERROR_ROWS)
-    ours, naive = cases.ours(case, part)(), cases._passes(case, part, cases.naive_stats)
-    exact = cases._passes(case, part.widened(), cases.plain_stats)
+    ours, naive = cases.ours(case, part)(), cases.stats_passes(case, part, cases.naive_stats)
+    exact = cases.stats_passes(case, part.widened(), cases.plain_stats)
 
     def largest(values: tuple[torch.Tensor, ...]) -> float:
         return max(float((value.detach() - truth).abs().max()) for value, truth in zip(values, exact, strict=True))
