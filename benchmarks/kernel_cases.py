@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from earl import ops
 from earl.config import LossConfig
+from earl.ops.token_logprob_entropy import stats_dtype
 
 Run = Callable[[], tuple[torch.Tensor, ...]]
 NUM_ROWS = 2048
@@ -119,14 +120,12 @@ def ours(case: Case, inputs: Inputs) -> Run:
     if case.op == "earl::gated_surrogate":
         return partial(_surrogate, ops.gated_surrogate, inputs)
     if case.op == "earl::token_statistics":
-        return lambda: tuple(
-            ops.token_statistics(*inputs.leaves, inputs.targets, names=list(ops.STATISTICS)).values()
-        )
+        return lambda: tuple(ops.token_statistics(*inputs.leaves, inputs.targets, names=list(ops.STATISTICS)).values())
     if "linear" not in case.op:
-        return partial(_passes, case, inputs, ops.token_logprob_entropy)
+        return partial(stats_passes, case, inputs, ops.token_logprob_entropy)
     if case.gate_known:
         return partial(_known_gate, case, inputs)
-    return partial(_passes, case, inputs, ops.linear_token_logprob_entropy)
+    return partial(stats_passes, case, inputs, ops.linear_token_logprob_entropy)
 
 
 def plain(case: Case, inputs: Inputs) -> Run:
@@ -140,19 +139,19 @@ def plain(case: Case, inputs: Inputs) -> Run:
         return lambda: tuple(
             ops.token_statistics_ref(*inputs.leaves, inputs.targets, names=list(ops.STATISTICS)).values()
         )
-    return partial(_passes, case, inputs, plain_stats)
+    return partial(stats_passes, case, inputs, plain_stats)
 
 
 def compiled(case: Case, inputs: Inputs) -> Run | None:
     """Plain torch through torch.compile, or None where that is no comparison."""
     if "logprob" not in case.op:
         return None
-    return partial(_passes, case, inputs, torch.compile(plain_stats))
+    return partial(stats_passes, case, inputs, torch.compile(plain_stats))
 
 
 def chunked(case: Case, inputs: Inputs) -> Run | None:
     """Plain torch on 256 rows at a time, each part computed again in the backward pass; or None."""
-    return partial(_passes, case, inputs, _chunked_stats) if "logprob" in case.op else None
+    return partial(stats_passes, case, inputs, _chunked_stats) if "logprob" in case.op else None
 
 
 def floor(case: Case, inputs: Inputs) -> Run | None:
@@ -171,7 +170,7 @@ def plain_stats(*leaves_and_targets: torch.Tensor) -> tuple[torch.Tensor, torch.
     """Log-prob and entropy of logits, or of a head's hidden states and weight."""
     *leaves, targets = leaves_and_targets
     logits = F.linear(*leaves) if len(leaves) == 2 else leaves[0]
-    logprobs = F.log_softmax(logits.to(ops.token_logprob_entropy_ref.__globals__["stats_dtype"](logits.dtype)), dim=-1)
+    logprobs = F.log_softmax(logits.to(stats_dtype(logits.dtype)), dim=-1)
     with torch.no_grad():
         entropy = -(logprobs.exp() * logprobs).sum(-1)
     return logprobs.gather(1, targets[:, None])[:, 0], entropy
@@ -193,7 +192,8 @@ def _chunked_stats(*leaves_and_targets: torch.Tensor) -> tuple[torch.Tensor, tor
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
-def _passes(case: Case, inputs: Inputs, stats_of: Callable[..., tuple]) -> tuple[torch.Tensor, ...]:
+def stats_passes(case: Case, inputs: Inputs, stats_of: Callable[..., tuple]) -> tuple[torch.Tensor, ...]:
+    """The case's passes over all rows, with the statistics of `stats_of`."""
     if case.passes == "forward":
         with torch.no_grad():
             return tuple(stats_of(*inputs.leaves, inputs.targets))[:2]

@@ -28,7 +28,9 @@ SIDES = {"ours": cases.ours, "torch": cases.plain, "compile": cases.compiled, "c
 @click.option("--only", default="", help="Cases whose name holds this, such as linear or 576x49152/bfloat16.")
 @click.option("--without", multiple=True, help="Leave out a side (torch, compile, chunked) or `memory`.")
 @click.option("--pairs", default=5, show_default=True, help="Turns a case; one more is thrown away first.")
-@click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", help="cpu: all threads' time, on a busy machine.")
+@click.option(
+    "--clock", type=click.Choice(list(CLOCKS)), default="wall", help="cpu: all threads' time, on a busy machine."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 @click.option("--peak-of", nargs=2, hidden=True, help="Print the peak memory of one side of one case.")
 def main(only: str, without: tuple[str, ...], pairs: int, clock: str, as_json: bool, peak_of: tuple[str, str]) -> None:
@@ -107,8 +109,8 @@ def errors(case: Case, inputs: Inputs) -> tuple[float | None, float | None]:
     if "logprob" not in case.op:
         return None, None
     part = inputs.cut(ERROR_ROWS)
-    ours, naive = cases.ours(case, part)(), cases._passes(case, part, cases.naive_stats)
-    exact = cases._passes(case, part.widened(), cases.plain_stats)
+    ours, naive = cases.ours(case, part)(), cases.stats_passes(case, part, cases.naive_stats)
+    exact = cases.stats_passes(case, part.widened(), cases.plain_stats)
 
     def largest(values: tuple[torch.Tensor, ...]) -> float:
         return max(float((value.detach() - truth).abs().max()) for value, truth in zip(values, exact, strict=True))

@@ -122,7 +122,7 @@ struct TileStatistics {
   const acc* bias;  // of the tile; null: none
   const int64_t* targets;
   int64_t start;
-  acc exponent;
+  Scale<acc> scale;
   RowState<acc>* states;
   acc* target_logits;
 
@@ -131,9 +131,9 @@ struct TileStatistics {
       const scalar* row_logits = logits + row * columns;
       RowState<acc> state = states[row];
       if (bias == nullptr) {
-        accumulate<false>(state, row_logits, bias, columns, exponent);
+        accumulate<false>(state, row_logits, bias, columns, scale);
       } else {
-        accumulate<true>(state, row_logits, bias, columns, exponent);
+        accumulate<true>(state, row_logits, bias, columns, scale);
       }
       states[row] = state;
       const int64_t at = targets[row] - start;
@@ -245,7 +245,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& hidden,
                                             bias_data == nullptr ? nullptr : bias_data + start,
                                             target_data + first,
                                             start,
-                                            scale.exponent,
+                                            scale,
                                             states.data() + first,
                                             target_logits.data() + first};
         for_rows(body, logits.size(0), columns);

@@ -29,7 +29,7 @@ struct ForwardRows {
     for (int64_t row = begin; row < end; ++row) {
       const scalar* row_logits = logits + row * row_stride;
       RowState<acc> state;
-      accumulate<false>(state, row_logits, nullptr, vocab, scale.exponent);
+      accumulate<false>(state, row_logits, nullptr, vocab, scale);
       finish(state, widen(row_logits[targets[row]]), scale, logprob + row, entropy + row, logsumexp + row);
     }
   }

@@ -118,7 +118,7 @@ struct StatisticsRows {
       const scalar* row_logits = logits + row * row_stride;
       const double target_logit = widen(row_logits[targets[row]]);
       RowState<acc> state;
-      accumulate<false>(state, row_logits, nullptr, vocab, scale.exponent);
+      accumulate<false>(state, row_logits, nullptr, vocab, scale);
       const acc shift = std::isinf(state.max) && state.max < 0 ? acc(0) : state.max;
       const Sums sums = second_pass(row_logits, vocab, shift, scale.exponent, static_cast<acc>(std::log2(min_p)));
       const double log_sum = std::log(state.sum);

@@ -24,7 +24,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, verif
     from earl.signals import StopRequest
 
     settings = load_config(config, with_verifier(overrides, verifier))
-    set_up_torch(settings.run.num_threads)
+    set_up_torch(settings.run.num_threads, settings.model.ops)
     check_methods(settings)
     problems = training_problems(settings)
     with open_farm(settings) as farm, StopRequest() as stop:

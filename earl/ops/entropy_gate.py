@@ -7,7 +7,7 @@ token through. Ties go to the earlier token.
 import torch
 
 
-def entropy_gate(  # noqa: PLR0913  (a gate's inputs)
+def entropy_gate(
     entropy: torch.Tensor,
     completion_mask: torch.Tensor,
     eligible: torch.Tensor | None,
@@ -25,7 +25,7 @@ def entropy_gate(  # noqa: PLR0913  (a gate's inputs)
     return torch.ops.earl.entropy_gate(entropy, completion_mask, eligible, row_offsets, fraction, min_entropy)
 
 
-def entropy_gate_ref(  # noqa: PLR0913  (its twin's)
+def entropy_gate_ref(
     entropy: torch.Tensor,
     completion_mask: torch.Tensor,
     eligible: torch.Tensor | None,
@@ -51,5 +51,5 @@ def entropy_gate_ref(  # noqa: PLR0913  (its twin's)
 
 
 @torch.library.register_fake("earl::entropy_gate")
-def _fake(entropy, completion_mask, eligible, row_offsets, fraction, min_entropy):  # noqa: PLR0913  (the op's schema)
+def _fake(entropy, completion_mask, eligible, row_offsets, fraction, min_entropy):
     return torch.empty_like(entropy, dtype=torch.bool, memory_format=torch.contiguous_format)

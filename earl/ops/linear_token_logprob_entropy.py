@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from earl.ops.token_logprob_entropy import TokenStats, fake_stats, in_stats_dtype, token_logprob_entropy_ref
 
 
-def linear_token_logprob_entropy(  # noqa: PLR0913  (a head's parts, and what to compute of it)
+def linear_token_logprob_entropy(
     hidden: torch.Tensor,
     weight: torch.Tensor,
     targets: torch.Tensor,
@@ -20,7 +20,7 @@ def linear_token_logprob_entropy(  # noqa: PLR0913  (a head's parts, and what to
     With `positions` [P], rising indices of rows, only these rows are computed and the results are [P]; `targets` stays
     [N]. The backward pass computes tiles again for the rows that have a gradient only, and no gradient of a weight that
     wants none. Under autocast tiles are multiplied in autocast's type where the processor has it, else in fp32.
-    Raises ValueError for shapes and temperature, TypeError for types, IndexError for targets and positions out of range.
+    Raises ValueError for shapes and temperature, TypeError for types, IndexError for targets or positions out of range.
     """
     hidden, weight, gemm_dtype = _autocast(hidden, weight)
     return in_stats_dtype(
@@ -28,7 +28,7 @@ def linear_token_logprob_entropy(  # noqa: PLR0913  (a head's parts, and what to
     )
 
 
-def linear_token_logprob_entropy_ref(  # noqa: PLR0913  (its twin's)
+def linear_token_logprob_entropy_ref(
     hidden: torch.Tensor,
     weight: torch.Tensor,
     targets: torch.Tensor,
@@ -43,9 +43,7 @@ def linear_token_logprob_entropy_ref(  # noqa: PLR0913  (its twin's)
     return token_logprob_entropy_ref(F.linear(hidden, weight, bias), targets, temperature)
 
 
-def _autocast(
-    hidden: torch.Tensor, weight: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.dtype | None]:
+def _autocast(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.dtype | None]:
     """The factors, and the type to multiply them in: None leaves it to the op. Autocast leaves fp64 alone."""
     device = hidden.device.type
     if not torch.is_autocast_enabled(device) or torch.float64 in (hidden.dtype, weight.dtype):
@@ -103,8 +101,8 @@ def _backward(ctx, *stats_grads):
 
 def _refuse_second_derivative(ctx, *grads):
     raise NotImplementedError(
-        "earl::linear_token_logprob_entropy has no second derivative; use linear_token_logprob_entropy_ref where one is "
-        "needed"
+        "earl::linear_token_logprob_entropy has no second derivative; use linear_token_logprob_entropy_ref where one "
+        "is needed"
     )
 
 

@@ -21,7 +21,7 @@ STATISTICS = {
 }
 
 
-def token_statistics(  # noqa: PLR0913  (what to compute, and the two laws' parameters)
+def token_statistics(
     logits: torch.Tensor,
     targets: torch.Tensor,
     temperature: float = 1.0,
@@ -40,7 +40,7 @@ def token_statistics(  # noqa: PLR0913  (what to compute, and the two laws' para
     return dict(zip(names, values, strict=True))
 
 
-def token_statistics_ref(  # noqa: PLR0913  (its twin's)
+def token_statistics_ref(
     logits: torch.Tensor,
     targets: torch.Tensor,
     temperature: float = 1.0,
@@ -70,9 +70,9 @@ def token_statistics_ref(  # noqa: PLR0913  (its twin's)
         "chosen_logit": _at(logits_NV, targets),
         "mean_logit": logits_NV.mean(dim=-1),
         "self_certainty": logsumexp_N - scaled_NV.mean(dim=-1),
-        "mean_entropy_change": (
-            probs_NV**2 * (entropy_N[:, None] + logprobs_NV.masked_fill(probs_NV == 0, 0.0))
-        ).sum(dim=-1),
+        "mean_entropy_change": (probs_NV**2 * (entropy_N[:, None] + logprobs_NV.masked_fill(probs_NV == 0, 0.0))).sum(
+            dim=-1
+        ),
         "top_p_mass": nucleus_mass_N.exp(),
         "top_p_entropy": _entropy(nucleus_NV - nucleus_mass_N[:, None]),
         "min_p_logprob": _at(kept_NV, targets),
@@ -90,5 +90,5 @@ def _at(values_NV: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 @torch.library.register_fake("earl::token_statistics")
-def _fake(logits, targets, temperature, names, top_p, min_p):  # noqa: PLR0913  (the op's schema)
+def _fake(logits, targets, temperature, names, top_p, min_p):
     return [logits.new_empty(logits.shape[0], dtype=stats_dtype(logits.dtype)) for _ in names]

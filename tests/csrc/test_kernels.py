@@ -56,7 +56,7 @@ def test_lower_instruction_sets_are_as_accurate(capability):
 
 
 def _exp2_of(exponents: torch.Tensor) -> torch.Tensor:
-    """2^t of one row of non-positive t: what the backward op gives for a logsumexp of 0 and its gradient T = 1 / ln 2."""
+    """2^t of one row of t <= 0: what the backward op gives for a logsumexp of 0 and its gradient T = 1 / ln 2."""
     one, zero = torch.full((1,), 1 / math.log(2)), torch.zeros(1)
     target = torch.tensor([len(exponents)])  # an entry of its own: the C library computes it
     padded = torch.cat([exponents, torch.zeros(1)])[None]

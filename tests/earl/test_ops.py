@@ -196,7 +196,7 @@ def test_errors_are_no_worse_than_those_of_the_naive_path(kind, vocab, dtype):
         # Half a unit in the last place of the value itself is left to luck.
         luck = 2 * torch.finfo(torch.float32).eps * (1 + exact.abs().max())
         naive_error = (naive - exact).abs().max().nan_to_num(nan=math.inf)  # fp16 sums overflow
-            assert (fused - exact).abs().max() <= naive_error + luck
+        assert (fused - exact).abs().max() <= naive_error + luck
 
 
 def test_bf16_is_no_worse_than_the_naive_bf16_path():

@@ -48,7 +48,7 @@ def test_a_response_of_equal_entropies_keeps_its_first_tokens():
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=200, deadline=None)
-def test_the_op_equals_its_twin(levels, cuts, fraction, min_entropy, seed):  # noqa: PLR0913  (what is drawn)
+def test_the_op_equals_its_twin(levels, cuts, fraction, min_entropy, seed):
     size = len(levels)
     entropy = torch.tensor(levels, dtype=torch.float32) / 2
     entropy[entropy < 0] = torch.nan

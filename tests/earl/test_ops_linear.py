@@ -55,9 +55,7 @@ def test_gradients_agree_with_finite_differences(positions):
     leaves = [value.clone().requires_grad_() for value in (hidden[:4, :5], weight[:9, :5], bias[:9])]
     targets = targets[:4] % 9
     assert torch.autograd.gradcheck(
-        lambda h, w, b: tuple(
-            ops.linear_token_logprob_entropy(h, w, targets, 0.7, bias=b, positions=positions)
-        ),
+        lambda h, w, b: tuple(ops.linear_token_logprob_entropy(h, w, targets, 0.7, bias=b, positions=positions)),
         leaves,
     )
 

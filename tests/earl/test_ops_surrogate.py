@@ -72,7 +72,7 @@ def test_no_tokens_make_no_loss():
 
 
 def test_opcheck_finds_nothing():
-    logprobs, sampling, advantages, reference, weights = (_tokens(torch.float32, True))
+    logprobs, sampling, advantages, reference, weights = _tokens(torch.float32, True)
     arguments = (logprobs.requires_grad_(), sampling, advantages, reference, *weights, 0.2, 0.28, 0.0)
     torch.library.opcheck(torch.ops.earl.gated_surrogate, arguments)
 
