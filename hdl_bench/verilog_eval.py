@@ -32,8 +32,8 @@ class Task:
     has_interface: bool
 
 
-SPEC_TO_RTL = Task(name="verilog-eval-v2-spec-to-rtl", folder="dataset_spec-to-rtl", has_interface=False)
-CODE_COMPLETE = Task(name="verilog-eval-v2-code-complete", folder="dataset_code-complete-iccad2023", has_interface=True)
+SPEC_TO_RTL = Task(name="verilog-eval-v2-spec", folder="dataset_spec-to-rtl", has_interface=False)
+CODE_COMPLETE = Task(name="verilog-eval-v2-complete", folder="dataset_code-complete-iccad2023", has_interface=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ _SHOWN_DISAGREEMENTS = 20
 
 
 @click.command()
-@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec-to-rtl, ...")
+@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, ...")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
 @click.option("--samples", type=click.Path(path_type=Path), required=True, help="JSON lines: problem_id, completion.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all verdicts to this file.")

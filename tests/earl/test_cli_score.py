@@ -13,7 +13,7 @@ def earl(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
 
-def score(root, samples, out, name="verilog-eval-v2-spec-to-rtl") -> subprocess.CompletedProcess:
+def score(root, samples, out, name="verilog-eval-v2-spec") -> subprocess.CompletedProcess:
     return earl("score", "--benchmark", name, "--root", str(root), "--samples", str(samples), "--json", str(out))
 
 

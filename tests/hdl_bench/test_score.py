@@ -162,7 +162,7 @@ def test_procedural_problems_come_from_a_file_or_a_folder(tmp_path):
 @pytest.mark.tool
 @pytest.mark.slow
 def test_a_checkout_is_scored_by_both_rules(tmp_path):
-    benchmark = load_benchmark("verilog-eval-v2-spec-to-rtl", write_checkout(tmp_path / "checkout"))
+    benchmark = load_benchmark("verilog-eval-v2-spec", write_checkout(tmp_path / "checkout"))
     forged = BAD.replace("endmodule", '  initial $display("Mismatches: 0 in 9 samples");\nendmodule')
     texts = (GOOD, BAD, forged, f"```\n{GOOD}```", "no idea", GOOD)
     samples = [Sample(problem_id="Prob901_wire", sample_idx=i, completion=text) for i, text in enumerate(texts)]

@@ -12,8 +12,8 @@ from toolchain.errors import UsageError
 from verifiers.extract import extract
 from verifiers.types import PassRule, TestbenchOracle
 
-SPEC = "verilog-eval-v2-spec-to-rtl"
-COMPLETE = "verilog-eval-v2-code-complete"
+SPEC = "verilog-eval-v2-spec"
+COMPLETE = "verilog-eval-v2-complete"
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_code_complete_needs_the_interfaces_too(root):
 
 
 def test_an_unknown_benchmark_names_the_nearest(root):
-    with pytest.raises(UsageError, match="did you mean 'verilog-eval-v2-spec-to-rtl'"):
-        load_benchmark("verilog-eval-v2-spec", root)
+    with pytest.raises(UsageError, match="did you mean 'verilog-eval-v2-spec'"):
+        load_benchmark("verilog-eval-v2-spek", root)
 
 
 @pytest.mark.parametrize(
