@@ -16,6 +16,7 @@ _COMMANDS = {  # name -> (module, one line for --help)
     "train": ("earl.cli.train", "Train a policy by RL with verifiable rewards."),
     "score": ("earl.cli.score", "Score completions of a benchmark."),
     "eval": ("earl.cli.eval", "Measure a policy on held-out problems."),
+    "compare": ("earl.cli.compare", "Compare two results; fail on a regression."),
     "serve": ("earl.cli.serve", "Serve verdicts over HTTP."),
     "report": ("earl.cli.report", "Write the HTML report of a run."),
     "demo": ("earl.cli.demo", "Warm start, evaluate, train, evaluate, report: the whole job."),
