@@ -39,7 +39,14 @@ def rate_rows(document: Document) -> list[tuple[str, str, str]]:
             label = f"pass@1, {words} and arithmetic" if name == "upstream" else f"{name}, {words}"
             rows.append((label, *(rate_text(blocks[side].get(name)) for side in ("all", "sound"))))
     rows += [(f"{name.replace('_', ' ')} rate", rate_text(rate), "") for name, rate in results["rates"].items()]
-    return rows
+    return rows + [(f"{name} beside the golden's, passes", mean, "") for name, mean in size_rows(document)]
+
+
+def size_rows(document: Document) -> list[tuple[str, str]]:
+    """(cells, wires or depth, geometric mean of the ratio to the golden) where synthesis was asked for."""
+    sizes = document["results"]["synthesis"] or {}
+    means = [(name, figure["geometric_mean"]) for name, figure in sizes.items() if name != "num_passes"]
+    return [(name, "-" if mean is None else f"{mean:.2f} x") for name, mean in means]
 
 
 def rate_text(rate: Mapping[str, Any] | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdl_bench.score import Score, ScoredRow
+from hdl_bench.sizes import sizes_of
 from hdl_bench.statistics import KS, Estimate, estimate, pass_at_k
 from verifiers.formal import FormalOutcome
 from verifiers.types import Outcome
@@ -82,6 +83,7 @@ def results_of(score: Score, *, is_greedy: bool = False) -> dict[str, Any]:
             _all_and_sound(counts, lambda chosen: _compatible_block(score, chosen, is_greedy)) if has_upstream else None
         ),
         "rates": _rates(score),
+        "synthesis": sizes_of(score.rows),
         "by_category": _by(counts, lambda count: count.category, is_greedy),
         "by_difficulty": _by(counts, lambda count: str(count.difficulty) if count.difficulty else "", is_greedy),
         "failures": _failures(score),

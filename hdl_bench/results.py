@@ -150,6 +150,8 @@ def _row_document(row: ScoredRow) -> dict[str, Any]:
     }
     if row.proof is not None:
         document["formal"] = row.proof.value
+    if row.sizes is not None:
+        document["sizes"] = asdict(row.sizes)
     if row.compatible is not None:
         document["compatible"] = {"passed": row.compatible.passed, "letter": row.compatible.letter}
     return document

@@ -37,6 +37,15 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SizeRatios:
+    """Figures of a synthesized candidate over those of the golden; None where there is no ratio."""
+
+    cells: float | None
+    wires: float | None
+    depth: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredRow:
     """A row and what became of it. `compatible` is None for a benchmark that has no upstream, `proof` where none was
     tried: only passes on stock testbenches are put to proof. `candidate` is the Verilog that was judged, if there was
@@ -47,6 +56,7 @@ class ScoredRow:
     compatible: CompatibleResult | None
     proof: FormalOutcome | None = None
     candidate: str | None = None
+    sizes: SizeRatios | None = None  # of a pass, where synthesis was asked for
 
     @property
     def is_disagreement(self) -> bool:

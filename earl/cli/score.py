@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches. Default: if pyosys."
 )
+@click.option("--synthesis", "is_sized", is_flag=True, help="Sizes of passes beside the golden's (needs pyosys).")
 def command(  # noqa: PLR0913  (one parameter an option)
     name: str,
     root: Path,
@@ -44,6 +45,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     verifier: str,
     workers: int,
     is_formal: bool | None,
+    is_sized: bool,
 ) -> None:
     """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
 
@@ -60,8 +62,10 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from hdl_bench.benchmarks import load_benchmark
     from hdl_bench.results import results_document, sample_rows, write_results
     from hdl_bench.score import Judges, Upstream, read_samples, score_samples
+    from hdl_bench.sizes import with_sizes
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
+    from verifiers.synthesis import Synthesizer
 
     run_info = read_info(infos)
     benchmark = load_benchmark(name, root)
@@ -79,6 +83,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
         judges = Judges(ours=ours, prover=prover, upstream=upstream)
         score = score_samples(benchmark, rows, judges, progress=show)
+        if is_sized:
+            score = with_sizes(score, opened.enter_context(Synthesizer()), show)
     document = results_document(score, run_info)
     if out:
         write_atomically(out, document)
