@@ -18,7 +18,7 @@ _COMMANDS = {  # name -> (module, one line for --help)
     "eval": ("earl.cli.eval", "Measure a policy on held-out problems."),
     "compare": ("earl.cli.compare", "Compare two results; fail on a regression."),
     "serve": ("earl.cli.serve", "Serve verdicts over HTTP."),
-    "report": ("earl.cli.report", "Write the HTML report of a run."),
+    "report": ("earl.cli.report", "Write pages of a run, of results, of many results."),
     "demo": ("earl.cli.demo", "Warm start, evaluate, train, evaluate, report: the whole job."),
 }
 
