@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earl.cli.common import console
+from earl.cli.common import console, progress_bar
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+
+    from rich.progress import TaskID
 
     from hdl_bench.results import RunInfo
     from verifiers.formal import FormalProver
@@ -76,10 +78,13 @@ def command(  # noqa: PLR0913  (one parameter an option)
     with ExitStack() as opened:
         prover = _open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
         ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=workers)))
-        status = opened.enter_context(console.status(""))
+        progress = opened.enter_context(progress_bar(console))
+        tasks: dict[str, TaskID] = {}
 
         def show(what: str, num_done: int, num_jobs: int) -> None:
-            status.update(f"{what}: {num_done} of {num_jobs} judged")
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=num_jobs)
+            progress.update(tasks[what], completed=num_done)
 
         judges = Judges(ours=ours, prover=prover, upstream=upstream)
         score = score_samples(benchmark, rows, judges, progress=show)
