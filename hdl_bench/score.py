@@ -4,15 +4,17 @@ Rows stay as they come: in input order, duplicates included. It samples nothing 
 judge (`tool_error`) counts as not passed in a rate, and is counted on its own.
 """
 
+import functools
 import queue
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
+from hdl_bench.compatible import Answer, CompatibleResult, CompatibleRule
 from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
@@ -20,7 +22,7 @@ from hdl_bench.statistics import pass_at_k
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
-from verifiers.checker import run_check
+from verifiers.checker import Checker, run_check
 from verifiers.connect import Judge
 from verifiers.formal import FormalOutcome, FormalProver
 from verifiers.seeds import EVAL_SEEDS
@@ -31,11 +33,18 @@ Progress = Callable[[str, int, int], None]  # what is under way, number done, nu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0."""
+    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0. `is_extracted`: it is a file
+    that upstream's scripts took out of an answer already."""
 
     problem_id: str
     sample_idx: int
     completion: str
+    is_extracted: bool = False
+
+    @property
+    def answer(self) -> Answer:
+        """The row as upstream's rule takes it."""
+        return Answer(problem_id=self.problem_id, completion=self.completion, is_extracted=self.is_extracted)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,22 +78,22 @@ class Score:
     def pass_rate(self, *, is_sound_only: bool = False) -> float | None:
         """pass@1 over the sampled problems, unbiased; without those that have an erratum on request. None for none."""
         counts = self._counts(lambda row: row.verdict.passed, is_sound_only=is_sound_only)
-        return fmean(pass_at_k(num, passed, 1) for num, passed in counts) if counts else None
+        return fmean(pass_at_k(num, passed, 1) for num, passed in counts.values()) if counts else None
 
     def compatible_rate(self) -> float | None:
-        """pass@1 by upstream's rule and their arithmetic: each problem's rate is cut to whole per cent first."""
-        if not self.rows or self.rows[0].compatible is None:
+        """pass@1 by upstream's rule and their arithmetic."""
+        if self.benchmark.upstream_rate is None or not self.rows or self.rows[0].compatible is None:
             return None
         counts = self._counts(lambda row: row.compatible is not None and row.compatible.passed, is_sound_only=False)
-        return fmean(int(passed / num * 100) for num, passed in counts) / 100
+        return self.benchmark.upstream_rate(counts)
 
-    def _counts(self, has_passed: Callable[[ScoredRow], bool], *, is_sound_only: bool) -> list[tuple[int, int]]:
+    def _counts(self, has_passed: Callable[[ScoredRow], bool], *, is_sound_only: bool) -> dict[str, tuple[int, int]]:
         """(rows, passed rows) of each sampled problem."""
         by_problem: dict[str, list[bool]] = defaultdict(list)
         for row in self.rows:
             if not (is_sound_only and row.sample.problem_id in self.benchmark.errata):
                 by_problem[row.sample.problem_id].append(has_passed(row))
-        return [(len(passes), sum(passes)) for passes in by_problem.values()]
+        return {problem_id: (len(passes), sum(passes)) for problem_id, passes in by_problem.items()}
 
 
 def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
@@ -128,8 +137,9 @@ def score_samples(
         answers = prove_passes(problems, judgements, judges.prover, lambda done: progress("proofs", done, len(samples)))
     results: list[CompatibleResult | None] = [None] * len(samples)
     if judges.upstream is not None and benchmark.compatible is not None:
-        compatible_jobs = [benchmark.compatible(s.problem_id, s.completion) for s in samples]
-        results = [*judges.upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
+        upstream_answers = [sample.answer for sample in samples]
+        show = functools.partial(progress, "compatible")
+        results = [*judges.upstream.run_all(benchmark.compatible, upstream_answers, show)]
     rows = zip(samples, answers, results, strict=True)
     return Score(
         benchmark=benchmark,
@@ -147,29 +157,30 @@ class Upstream:
     """
 
     def __init__(self, executors: Sequence[Executor]) -> None:
-        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
-        self._checker = CompatibleChecker(iverilog=iverilog, vvp=vvp)
+        self._iverilog, self._vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._num_executors = len(executors)
         self._free: queue.SimpleQueue[Executor] = queue.SimpleQueue()
         for executor in executors:
             self._free.put(executor)
 
     def run_all(
-        self, jobs: Sequence[CompatibleJob], progress: Callable[[int, int], None]
+        self, rule: CompatibleRule, answers: Sequence[Answer], progress: Callable[[int, int], None]
     ) -> tuple[CompatibleResult, ...]:
         """The results, in order."""
+        checker = rule.checker(self._iverilog, self._vvp)
+        jobs = [rule.job(answer) for answer in answers]
         with ThreadPoolExecutor(max_workers=self._num_executors) as pool:
-            futures = {job: pool.submit(self._run, job) for job in dict.fromkeys(jobs)}
+            futures = {job: pool.submit(self._run, checker, job) for job in dict.fromkeys(jobs)}
             results = []
             for num_done, job in enumerate(jobs, start=1):
-                results.append(futures[job].result())
+                results.append(rule.result(futures[job].result()))
                 progress(num_done, len(jobs))
         return tuple(results)
 
-    def _run(self, job: CompatibleJob) -> CompatibleResult:
+    def _run(self, checker: Checker[Any, str], job: Hashable) -> str:
         executor = self._free.get()
         try:
-            return run_check(self._checker, job, executor)
+            return run_check(checker, job, executor)
         finally:
             self._free.put(executor)
 
@@ -187,7 +198,7 @@ def reason_of(row: ScoredRow) -> str:
     """Why upstream's rule and ours part ways on a row."""
     assert row.compatible is not None, "only a row with upstream's result can disagree"
     if row.verdict.passed:
-        return f"passes ours; upstream's letter is {row.compatible.letter} ({LETTERS[row.compatible.letter]})"
+        return f"passes ours; upstream's letter is {row.compatible.letter} ({row.compatible.meaning})"
     verdict = row.verdict
     said = [diagnostic.message for diagnostic in verdict.diagnostics[:1]]
     if verdict.outcome is Outcome.MISMATCH and verdict.first_mismatch is not None:

@@ -148,8 +148,6 @@ def summary_table(score: "Score") -> "Table":
     from rich import box
     from rich.table import Table
 
-    from hdl_bench.compatible import LETTERS
-
     summary = _summary(score)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, title=score.benchmark.name, title_justify="left")
     table.add_column("")
@@ -168,8 +166,9 @@ def summary_table(score: "Score") -> "Table":
     for proof, count in summary["proofs"].items():
         table.add_row(f"proof: {proof}", f"{count:,}")
     table.add_section()
+    letters = score.benchmark.compatible.letters if score.benchmark.compatible else {}
     for letter, count in summary["letters"].items():
-        table.add_row(f"upstream {letter}  {LETTERS[letter]}", f"{count:,}")
+        table.add_row(f"upstream {letter}  {letters[letter]}", f"{count:,}")
     return table
 
 
