@@ -2,7 +2,8 @@
 
 The rules are those of the designs' makefiles and of auto_run.py (github.com/hkust-zhiyao/RTLLM): the candidate before
 the testbench, a default time scale of 1ns/1ns, no root module named, 8 s for a simulation. A candidate that prints the
-word passes here.
+word passes here. One thing is added: a testbench without `$finish` is ended after a million nanoseconds, for upstream's
+script could pass nothing on it if it had a clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ RUN_WALL_S = 8.0  # upstream: exec_shell's timeout
 _COMPILE_LIMITS = Limits(cpu_s=30, wall_s=60.0, memory_bytes=2 << 30, output_bytes=4 << 20)
 _RUN_LIMITS = Limits(cpu_s=12, wall_s=RUN_WALL_S, memory_bytes=2 << 30, output_bytes=32 << 20)
 _TIMESCALE = "`timescale 1ns/1ns\n"
+_ENDING = "module earl_ending;\n  initial #1000000 $finish(0);\nendmodule\n"
 _PASS_TEXTS = ("Pass", "pass")
 
 LETTERS = {
@@ -43,7 +45,8 @@ class RtllmChecker:
         self._vvp = vvp
 
     def files(self, job: RtllmJob) -> dict[str, str]:
-        own = {"timescale.v": _TIMESCALE, "design.v": job.candidate, "testbench.v": job.testbench}
+        first = _TIMESCALE if "$finish" in job.testbench else _TIMESCALE + _ENDING
+        own = {"timescale.v": first, "design.v": job.candidate, "testbench.v": job.testbench}
         return {**dict(job.files), **own}
 
     def steps(self, job: RtllmJob) -> tuple[Step, ...]:

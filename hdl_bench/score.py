@@ -9,15 +9,17 @@ import queue
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from hdl_bench.compatible import Answer, CompatibleResult, CompatibleRule
+from hdl_bench.errata import merged
 from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
+from hdl_bench.soundness import shown_errata
 from hdl_bench.statistics import pass_at_k
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
@@ -25,6 +27,7 @@ from toolchain.tool import find_tool
 from verifiers.checker import Checker, run_check
 from verifiers.connect import Judge
 from verifiers.formal import FormalOutcome, FormalProver
+from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Verdict
 
@@ -142,12 +145,22 @@ def score_samples(
         results = [*judges.upstream.run_all(benchmark.compatible, upstream_answers, show)]
     rows = zip(samples, answers, results, strict=True)
     return Score(
-        benchmark=benchmark,
+        benchmark=_with_shown_errata(benchmark, samples, judgements),
         rows=tuple(
             ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof)
             for sample, (verdict, proof), result in rows
         ),
     )
+
+
+def _with_shown_errata(
+    benchmark: ScoredBenchmark, samples: Sequence[Sample], judgements: Sequence[Judgement]
+) -> ScoredBenchmark:
+    """The benchmark with what is wrong with its problems here, beside what was known."""
+    names = [sample.problem_id for sample in samples]
+    shown = shown_errata(zip(names, (judgement.verdict for judgement in judgements), strict=True))
+    errata = {name: merged(benchmark.errata.get(name), found) for name, found in shown.items()}
+    return replace(benchmark, errata=benchmark.errata | {name: found for name, found in errata.items() if found})
 
 
 class Upstream:

@@ -19,9 +19,12 @@ _SHOWN_DISAGREEMENTS = 20
 
 
 @click.command()
-@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, ...")
+@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, rtllm-v2, ...")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
-@click.option("--samples", type=click.Path(path_type=Path), required=True, help="JSON lines: problem_id, completion.")
+@click.option(
+    "--samples", type=click.Path(path_type=Path), help="JSON lines: problem_id, completion. Or VerilogEval's build folder."
+)
+@click.option("--trials", type=click.Path(path_type=Path), help="RTLLM's folder of t1/DESIGN.v, t2/DESIGN.v, ...")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all verdicts to this file.")
 @click.option("--verifier", default="local", show_default=True, help="Who judges: local, http(s)://..., ray, auto.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes here.")
@@ -29,7 +32,14 @@ _SHOWN_DISAGREEMENTS = 20
     "--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches. Default: if pyosys."
 )
 def command(  # noqa: PLR0913  (one parameter an option)
-    name: str, root: Path, samples: Path, out: Path | None, verifier: str, workers: int, is_formal: bool | None
+    name: str,
+    root: Path,
+    samples: Path | None,
+    trials: Path | None,
+    out: Path | None,
+    verifier: str,
+    workers: int,
+    is_formal: bool | None,
 ) -> None:
     """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
 
@@ -43,12 +53,13 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     from earl.run_folder import write_atomically
     from hdl_bench.benchmarks import load_benchmark
-    from hdl_bench.score import Judges, Upstream, read_samples, score_samples
+    from hdl_bench.sample_files import read_rows
+    from hdl_bench.score import Judges, Upstream, score_samples
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
 
     benchmark = load_benchmark(name, root)
-    rows = read_samples(samples, benchmark)
+    rows = read_rows(benchmark, samples=samples, trials=trials)
     upstream = None
     if benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])
