@@ -7,7 +7,7 @@ the folder and the description call it. What the files themselves show to be ami
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hdl_bench.checkout import missing_files, read_text
@@ -19,7 +19,8 @@ from hdl_bench.testbench_names import SourceNames, names_of
 from hdl_bench.verilog_eval import stimulus_protocol
 from toolchain.errors import UsageError
 from verifiers.extract import extract
-from verifiers.types import PassRule, Problem, TestbenchOracle
+from verifiers.interface import ports_of
+from verifiers.types import PassRule, Port, Problem, TestbenchOracle
 
 _DESCRIPTION, _TESTBENCH, _GOLDENS = "design_description.txt", "testbench.v", "verified_*.v"
 _DATA_SUFFIXES = frozenset((".txt", ".dat", ".hex", ".mem", ".data"))
@@ -65,6 +66,7 @@ class Sources:
     files: tuple[tuple[str, str], ...]
     top_module: str
     golden_top: str
+    ports: tuple[Port, ...]  # of the golden
     testbench_top: str | None
     inner_names: tuple[str, ...]  # names inside of the module under test that the testbench uses
 
@@ -104,22 +106,22 @@ class Rtllm:
         return merged(find_erratum(self.name, problem_id, sources.content), *_shown_errata(sources))
 
     def _problem(self, sources: Sources) -> Problem:
-        hint = find_hint(self.name, sources.problem_id, sources.content)
         oracle = TestbenchOracle(
             testbench=sources.testbench,
             rule=PassRule.BANNER,
             top=sources.testbench_top,
-            golden=sources.golden,
-            golden_top=sources.golden_top,
-            protocol=stimulus_protocol(sources.golden, sources.golden_top, sources.testbench, hint),
             files=sources.files,
         )
+        if all(port.direction in ("input", "output") for port in sources.ports):  # ours can drive it
+            hint = find_hint(self.name, sources.problem_id, sources.content)
+            protocol = stimulus_protocol(sources.golden, sources.golden_top, sources.testbench, hint)
+            oracle = replace(oracle, golden=sources.golden, golden_top=sources.golden_top, protocol=protocol)
         return Problem(
             problem_id=sources.problem_id,
             source=self.name,
             prompt=sources.description,
             top_module=sources.top_module,
-            ports=None,
+            ports=sources.ports,
             oracle=oracle,
             family=sources.category,
         )
@@ -195,6 +197,11 @@ def _read(folder: Path, category: str) -> Sources:
     data = [path for path in sorted(folder.iterdir()) if path.suffix in _DATA_SUFFIXES and path.name != _DESCRIPTION]
     names, golden_names = names_of(testbench), names_of(golden)
     top_module = _module_under_test(names, golden_names, folder)
+    golden_top = _top_of_golden(golden_names, top_module, folder)
+    try:
+        ports = ports_of(golden, golden_top)
+    except UsageError as error:
+        raise UsageError(f"{folder}: {error}") from error
     roots = names.roots
     return Sources(
         problem_id=folder.name,
@@ -204,7 +211,8 @@ def _read(folder: Path, category: str) -> Sources:
         golden=golden,
         files=tuple((path.name, read_text(path, may_be_empty=True)) for path in data),
         top_module=top_module,
-        golden_top=_top_of_golden(golden_names, top_module, folder),
+        golden_top=golden_top,
+        ports=ports,
         testbench_top=roots[0] if len(roots) == 1 else None,
         inner_names=names.paths_into(top_module),
     )

@@ -38,7 +38,9 @@ def read_trials(folder: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
         raise UsageError(f"{folder} is not a folder; give the folder that holds t1, t2, ...")
     numbers = sorted(int(match[1]) for path in folder.iterdir() if (match := _TRIAL.fullmatch(path.name)))
     if not numbers:
-        raise UsageError(f"{folder} holds no trial; it needs folders t1, t2, ... with a file PROBLEM.v for each problem")
+        raise UsageError(
+            f"{folder} holds no trial; it needs folders t1, t2, ... with a file PROBLEM.v for each problem"
+        )
     gap = next((number for number in range(1, numbers[-1]) if number not in numbers), None)
     if gap is not None:
         raise UsageError(f"{folder} has t{numbers[-1]} but no t{gap}; number the trials from 1 without a gap")

@@ -149,9 +149,7 @@ def completion_prompt(description: str, header: str) -> str:
     return f"{comments}\n{header.strip()}\n"
 
 
-def stimulus_protocol(
-    golden: str, golden_top: str, testbench: str, hint: StimulusHint | None
-) -> Protocol | None:
+def stimulus_protocol(golden: str, golden_top: str, testbench: str, hint: StimulusHint | None) -> Protocol | None:
     """What the golden's text does not tell of its inputs; None where nothing needs to be told."""
     one_hot = one_hot_inputs(testbench, ports_of(golden, golden_top)) if "<<" in testbench else ()
     if hint is None and not one_hot:

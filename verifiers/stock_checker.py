@@ -19,7 +19,7 @@ from verifiers.types import PassRule, Stage
 RUN_LIMITS = Limits(cpu_s=20, wall_s=40.0, memory_bytes=1 << 30, output_bytes=32 << 20)
 
 _HARNESS_FILE, _DEFAULTS_FILE, _IMAGE_FILE = "testbench.sv", "defaults.v", "stock.vvp"
-# Nothing that the harness sets (net type, time scale) reaches into the candidate. RTLLM's own command sets a time scale.
+# Nothing that the harness sets (net type, time scale) reaches into the candidate. RTLLM's command sets a time scale.
 _DEFAULTS = {PassRule.MISMATCH_COUNT: "`resetall\n", PassRule.BANNER: "`resetall\n`timescale 1ns/1ns\n"}
 _COUNTS = re.compile(r"(\d+) in (\d+) samples")
 _FAILURE_TEXT = re.compile(r"\bError\b|\bFailed\b|\bcompleted with +[1-9]\d* *(?:/ *\d+ *)?failures", re.IGNORECASE)
@@ -58,7 +58,7 @@ class StockChecker:
 
     def steps(self, job: StockJob) -> tuple[Step, ...]:
         # The harness comes first, so that no directive of the candidate reaches into it.
-        sources = (_HARNESS_FILE, _DEFAULTS_FILE, DESIGN_FILE)
+        sources = (_DEFAULTS_FILE, _HARNESS_FILE, _DEFAULTS_FILE, DESIGN_FILE)
         compiler = compile_argv(self._iverilog, sources=sources, top=job.top, output=_IMAGE_FILE)
         return (
             Step(argv=compiler, limits=COMPILE_LIMITS),

@@ -21,8 +21,8 @@ from verifiers.walk import name_components
 # What the result line holds; in the harness under a nonce, the nonce and a space stand in front of it.
 MARKED = {PassRule.MISMATCH_COUNT: "Mismatches:", PassRule.BANNER: "Your Design Passed"}
 
-# What ends a run. A testbench without any of them runs for ever where it has a clock: it is ended after that many of its
-# time units.
+# What ends a run. A testbench without any of them runs for ever where it has a clock: it is ended after that many of
+# its time units.
 _ENDS = frozenset(("$finish", "$stop", "$fatal", "$finish_and_return", "$exit"))
 _LONGEST_RUN = 1_000_000
 

@@ -22,7 +22,9 @@ _SHOWN_DISAGREEMENTS = 20
 @click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, rtllm-v2, ...")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
 @click.option(
-    "--samples", type=click.Path(path_type=Path), help="JSON lines: problem_id, completion. Or VerilogEval's build folder."
+    "--samples",
+    type=click.Path(path_type=Path),
+    help="JSON lines: problem_id, completion. Or VerilogEval's build folder.",
 )
 @click.option("--trials", type=click.Path(path_type=Path), help="RTLLM's folder of t1/DESIGN.v, t2/DESIGN.v, ...")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all verdicts to this file.")
