@@ -1,8 +1,8 @@
 """VerilogEval v1 the way its own script does it: one file of test, header and completion, and any stderr fails.
 
-The rules are those of verilog_eval/execution.py and evaluation.py on branch release/1.0.0 (github.com/NVlabs/verilog-eval):
-nothing is taken out of the completion, a warning is a compile error, and the result line may stand anywhere in the
-output. No waveform is written.
+The rules are those of verilog_eval/execution.py and evaluation.py (github.com/NVlabs/verilog-eval, branch
+release/1.0.0): nothing is taken out of the completion, a warning is a compile error, and the result line may stand
+anywhere in the output. No waveform is written.
 """
 
 import re

@@ -92,7 +92,7 @@ class Rtllm:
             yield self._problem(sources)
 
     def compatible_job(self, answer: Answer) -> RtllmJob:
-        """How upstream would run the answer. It judges files: what is around the code in an answer is for us to drop."""
+        """How upstream would run the answer. It judges files: what stands around the code is for us to drop."""
         sources = self.sources[answer.problem_id]
         text = answer.completion
         if not answer.is_extracted:

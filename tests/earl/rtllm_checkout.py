@@ -70,7 +70,8 @@ endmodule""",
         module="counter_6",
         golden_top="counter_6",
         ports="input clk, input rst_n, output reg [2:0] out",
-        body="  always @(posedge clk or negedge rst_n)\n    if (!rst_n) out <= 0;\n    else out <= out == 5 ? 0 : out + 1;",
+        body="  always @(posedge clk or negedge rst_n)\n"
+        "    if (!rst_n) out <= 0;\n    else out <= out == 5 ? 0 : out + 1;",
         testbench=f"""module counter_6_tb;
   reg clk = 0, rst_n = 0;
   wire [2:0] out;
