@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from earl.printable import printable
-from hdl_bench.compatible import LETTERS
 
 Document = Mapping[str, Any]
 
@@ -34,8 +33,9 @@ def rate_rows(document: Document) -> list[tuple[str, str, str]]:
     for rule, words in (("hardened", "hardened"), ("compatible", "upstream's rule")):
         blocks = results[rule] or {"all": {}, "sound": {}}
         for name in blocks["all"]:
-            label = "pass@1, upstream's arithmetic" if name == "upstream" else f"{name}, {words}"
-            rows.append((label, *(rate_text(blocks[side].get(name)) for side in ("all", "sound"))))
+            rows.append((f"{name}, {words}", *(rate_text(blocks[side].get(name)) for side in ("all", "sound"))))
+        if "upstream" in blocks:
+            rows.append(("pass@1, upstream's arithmetic", rate_text(blocks["upstream"]), ""))
     rows += [(f"{name.replace('_', ' ')} rate", rate_text(rate), "") for name, rate in results["rates"].items()]
     return rows + [(f"{name} of passes, golden = 1", mean, "") for name, mean in size_rows(document)]
 
@@ -87,7 +87,7 @@ def row_table(document: Document) -> Table:
         table.add_row(f"proof: {proof}", f"{count:,}")
     table.add_section()
     for letter, count in summary["letters"].items():
-        table.add_row(f"upstream {letter}  {LETTERS.get(letter, '')}", f"{count:,}")
+        table.add_row(f"upstream {letter}  {document['letters'].get(letter, '')}", f"{count:,}")
     return table
 
 

@@ -8,7 +8,7 @@ the benchmark's author wants to know. The checks themselves are those of `verifi
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hdl_bench.compatible import CompatibleResult
+from hdl_bench.compatible import Answer, CompatibleResult
 from hdl_bench.errata import Erratum
 from hdl_bench.score import Upstream
 from hdl_bench.scored import ScoredBenchmark
@@ -117,8 +117,8 @@ def _by_upstream(
     golden, golden_top = golden_of(problem)
     cheats = [x.cheat for x in check.cheats if x.cheat.name not in check.equivalent_cheats] or [empty]
     texts = [rename_identifier(golden, golden_top, problem.top_module), *(cheat.text for cheat in cheats)]
-    jobs = [benchmark.compatible(problem.problem_id, text) for text in texts]
-    golden_result, *results = upstream.run_all(jobs, _quietly)
+    answers = [Answer(problem_id=problem.problem_id, completion=text) for text in texts]
+    golden_result, *results = upstream.run_all(benchmark.compatible, answers, _quietly)
     named = {cheat.name: result for cheat, result in zip(cheats, results, strict=True)}
     return UpstreamCheck(
         golden=golden_result, empty=named[EMPTY_MODULE], cheats=tuple(zip(cheats, results, strict=True))

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, ...")
+@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, rtllm-v2, ...")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
-@click.option("--samples", type=click.Path(path_type=Path), required=True, help="JSON lines: problem_id, completion.")
+@click.option(
+    "--samples",
+    type=click.Path(path_type=Path),
+    help="JSON lines: problem_id, completion. Or VerilogEval's build folder.",
+)
+@click.option("--trials", type=click.Path(path_type=Path), help="RTLLM's folder of t1/DESIGN.v, t2/DESIGN.v, ...")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write rates, verdicts and hashes to this file.")
 @click.option(
     "--results", "folder", type=click.Path(path_type=Path), help="Write results_*.json and samples_*.jsonl here."
@@ -40,7 +45,8 @@ if TYPE_CHECKING:
 def command(  # noqa: PLR0913  (one parameter an option)
     name: str,
     root: Path,
-    samples: Path,
+    samples: Path | None,
+    trials: Path | None,
     out: Path | None,
     folder: Path | None,
     infos: tuple[str, ...],
@@ -63,7 +69,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from earl.show_results import render_results
     from hdl_bench.benchmarks import load_benchmark
     from hdl_bench.results import results_document, sample_rows, write_results
-    from hdl_bench.score import Judges, Upstream, read_samples, score_samples
+    from hdl_bench.sample_files import read_rows
+    from hdl_bench.score import Judges, Upstream, score_samples
     from hdl_bench.sizes import with_sizes
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
@@ -71,7 +78,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     run_info = read_info(infos)
     benchmark = load_benchmark(name, root)
-    rows = read_samples(samples, benchmark)
+    rows = read_rows(benchmark, samples=samples, trials=trials)
     upstream = None
     if benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])

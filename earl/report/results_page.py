@@ -8,7 +8,6 @@ import jinja2
 
 from earl.printable import printable
 from earl.show_results import config_text, rate_rows, rate_text, size_rows
-from hdl_bench.compatible import LETTERS
 
 Document = Mapping[str, Any]
 
@@ -99,7 +98,9 @@ def _view(document: Document) -> dict[str, Any]:
         ],
         "outcomes": summary["outcomes"],
         "failures": results["failures"],
-        "letters": [(letter, LETTERS.get(letter, ""), count) for letter, count in summary["letters"].items()],
+        "letters": [
+            (letter, document["letters"].get(letter, ""), count) for letter, count in summary["letters"].items()
+        ],
         "proofs": summary["proofs"],
         "tool_errors": results["tool_errors"],
         "disagreements": [

@@ -19,8 +19,8 @@ def test_pass_rates_by_hand():
     assert hardened["all"]["pass@1"]["n_problems"] == 3
     assert hardened["sound"]["pass@1"]["value"] == pytest.approx((1 / 3 + 1) / 2)
     assert compatible["all"]["pass@1"]["value"] == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert compatible["all"]["upstream"]["value"] == pytest.approx((0.66 + 1 + 0) / 3)
-    assert compatible["sound"]["upstream"]["value"] == pytest.approx((0.66 + 1) / 2)
+    assert compatible["sound"]["pass@1"]["value"] == pytest.approx((2 / 3 + 1) / 2)
+    assert compatible["upstream"]["value"] == pytest.approx((0.66 + 1 + 0) / 3)
     low, high = hardened["all"]["pass@1"]["ci95"]
     assert 0 <= low < hardened["all"]["pass@1"]["value"] < high <= 1
 
