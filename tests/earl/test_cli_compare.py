@@ -1,14 +1,13 @@
 """`earl compare` from outside: exit codes, documents, files for CI."""
 
 import json
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
 from scores_by_hand import score_of
 
+from earl.cli import main
 from earl.cli.compare import command
 from hdl_bench.results import RunInfo, results_document
 
@@ -61,12 +60,12 @@ def test_github_gets_annotations_and_a_summary(write, tmp_path, monkeypatch):
     assert "| p0 | 1/1 | 0/1 |" in summary.read_text()
 
 
-def test_files_that_cannot_be_compared_are_usage_errors(write, tmp_path):
+def test_files_that_cannot_be_compared_are_usage_errors(write, tmp_path, capsys):
     a, other = write("a.json", "PP"), tmp_path / "other.json"
     other.write_text('{"problems": []}')
     cases = [(a, write("c.json", "PPP"), "dataset hash"), (a, str(other), "is no results file"), (a, "none", "none")]
     for before, after, said in cases:
-        argv = [sys.executable, "-c", "from earl.cli import main; main()", "compare", before, after]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", before, after])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
