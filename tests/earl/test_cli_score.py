@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from rtllm_checkout import DESIGNS, design_of, write_v2
 from stock_checkout import PROBLEMS, write_checkout
 
 
@@ -71,6 +72,33 @@ def test_procedural_problems_are_scored_without_an_upstream(tmp_path):
     verdicts = json.loads(out.read_text())["verdicts"]
     assert [verdict["outcome"] for verdict in verdicts] == ["passed", "interface_error"]
     assert all("compatible" not in verdict for verdict in verdicts)
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_trials_of_rtllm_are_scored_with_a_missing_design_as_no_code(tmp_path):
+    root = write_v2(tmp_path / "RTLLM")
+    for number, names in ((1, ("adder_4bit", "inverse")), (2, ("adder_4bit",))):
+        for name in names:
+            path = tmp_path / "trials" / f"t{number}" / f"{name}.v"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(design_of(name).source())
+    out = tmp_path / "out.json"
+    arguments = ("--benchmark", "rtllm-v2", "--root", str(root), "--json", str(out), "--no-formal")
+    done = earl("score", *arguments, "--trials", str(tmp_path / "trials"))
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    ended = {
+        (v["problem_id"], v["sample_idx"]): (v["outcome"], v["compatible"]["letter"]) for v in document["verdicts"]
+    }
+    assert len(ended) == 2 * len(DESIGNS)
+    assert ended["adder_4bit", 0] == ended["adder_4bit", 1] == ("passed", ".")
+    assert ended["inverse", 0] == ("tool_error", "R")
+    assert ended["inverse", 1] == ("no_code", "C")
+    assert {"problem_id": "inverse", "kinds": ["golden_fails"]}.items() <= next(
+        erratum for erratum in document["errata"] if erratum["problem_id"] == "inverse"
+    ).items()
+    assert document["summary"]["pass@1_compatible"] == pytest.approx(1 / 51)
 
 
 def test_a_wrong_root_is_a_usage_error(tmp_path):
