@@ -219,7 +219,7 @@ def _read(folder: Path, category: str) -> Sources:
 
 
 def _module_under_test(names: SourceNames, golden: SourceNames, folder: Path) -> str:
-    """The module that the testbench instantiates and does not define; of several, the one that the golden stands for."""
+    """The module that the testbench instantiates and does not define; of several, the one that the golden is."""
     if not names.undefined:
         raise UsageError(f"{folder / _TESTBENCH} instantiates no module that it does not define; repair the checkout")
     undefined = [name for name in names.undefined if name not in golden.modules] or list(names.undefined)
