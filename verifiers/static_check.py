@@ -7,11 +7,10 @@ elaboration. Runs pyslang, which is native code over hostile text: call it in a 
 from dataclasses import dataclass
 
 import pyslang
-from pyslang import syntax
 
 from toolchain.diagnostics import Diagnostic
 from verifiers.directives import SIZE_CODE, check_text
-from verifiers.elaborate import Source, code_of, elaborate, parse
+from verifiers.elaborate import Source, code_of, elaborate, module_names, parse
 from verifiers.interface import check_interface, find_top, missing_top
 from verifiers.screen import screen_design, screen_syntax
 from verifiers.types import Outcome, Port, Stage
@@ -54,7 +53,7 @@ def _check_design(source: Source, top_module: str, ports: tuple[Port, ...]) -> S
         findings = screen_design(source, compilation)
     if findings:
         return _finding(Outcome.FORBIDDEN_CONSTRUCT, Stage.SCREEN, findings)
-    names = _module_names(source)
+    names = module_names(source)
     if top_module not in names:
         return _finding(Outcome.INTERFACE_ERROR, Stage.INTERFACE, (missing_top(source, top_module, names),))
     top = find_top(compilation, top_module)
@@ -77,11 +76,3 @@ def _finding(outcome: Outcome, stage: Stage, diagnostics: tuple[Diagnostic, ...]
 
 def _is_fault(finding: pyslang.Diagnostic) -> bool:
     return finding.isError() and code_of(finding) not in _ACCEPTED_CODES
-
-
-def _module_names(source: Source) -> list[str]:
-    return [
-        member.header.name.valueText
-        for member in source.tree.root.members
-        if isinstance(member, syntax.ModuleDeclarationSyntax) and member.kind is syntax.SyntaxKind.ModuleDeclaration
-    ]

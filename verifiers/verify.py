@@ -224,10 +224,10 @@ class Verifier:
     def _play(self, text: str, top: str, harness: Harness, goldens: Sequence[GoldenRun]) -> Sequence[Trace] | Failure:
         """The traces of a design under the stimulus of each golden run, or what one of them came to."""
         playbacks = tuple(golden.playback for golden in goldens)
-        traces = self.simulator.simulate(
+        result = self.simulator.simulate(
             (Design(text=text, top=top),), playbacks, ports=harness.ports, protocol=harness.protocol
         )
-        return traces if isinstance(traces, Failure) else traces[0]
+        return result if isinstance(result, Failure) else result.traces[0]
 
     def verdict_of_traces(self, goldens: Sequence[GoldenRun], traces: Sequence[Trace]) -> Verdict:
         """The verdict of the first trace that differs from its golden's, or else of the last."""

@@ -8,6 +8,7 @@ from stock_checkout import PROBLEMS
 from toolchain.command import CommandResult
 from toolchain.icarus import Ending
 from verifiers.errors import PROBLEM_FAULT, ProblemError
+from verifiers.icarus_build import IcarusBuilder
 from verifiers.simulate import Failure, local_executor
 from verifiers.stock import StockFinding, StockJudge
 from verifiers.stock_checker import StockChecker, StockJob, StockScore, read_score
@@ -89,18 +90,17 @@ def result_of(returncode: int = 0, stdout: str = "", stderr: str = "") -> Comman
     return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr, duration_s=0.1)
 
 
-def test_the_harness_is_compiled_before_the_candidate_and_defaults_stand_before_each():
-    checker = StockChecker(iverilog="/usr/bin/iverilog", vvp="/usr/bin/vvp")
+def test_the_harness_is_compiled_before_the_candidate_and_defaults_stand_between():
+    checker = StockChecker(builder=IcarusBuilder(iverilog="/usr/bin/iverilog", direct=None), vvp="/usr/bin/vvp")
     files = checker.files(job_of("module TopModule; endmodule"))
     argv = checker.steps(job_of())[0].argv
     names = [name for name in argv if name in files]
-    harness, design = "module tb; endmodule", "module TopModule; endmodule"
-    assert [files[name] for name in names] == ["`resetall\n", harness, "`resetall\n", design]
+    assert [files[name] for name in names] == ["module tb; endmodule", "`resetall\n", "module TopModule; endmodule"]
     assert argv[argv.index("-s") + 1] == "tb"
 
 
 def test_logs_are_read_without_a_simulator():
-    checker = StockChecker(iverilog="iverilog", vvp="vvp")
+    checker = StockChecker(builder=IcarusBuilder(iverilog="iverilog", direct=None), vvp="vvp")
     refused = checker.parse(job_of(), [result_of(2, stderr="design.v:3: syntax error\nI give up.\n")], {})
     assert isinstance(refused, Failure)
     assert (refused.stage, refused.ending) == (Stage.COMPILE, Ending.REFUSED)
