@@ -1,0 +1,182 @@
+"""Finds training items that are too close to a benchmark: by the words of prompts and goldens, and by structure.
+
+An item and a protected problem overlap when one of these holds, the first that does being the reason:
+- `golden_equal`: their goldens have the same tokens, or one canonical form (`hdl_bench.structure`): a renamed copy;
+- `prompt_equal`: their prompts have the same words in the same order;
+- `prompt_ngrams`, `golden_ngrams`: of the shorter text's n-grams at least a given part stands in the other. N-grams that
+  more than a twentieth of a benchmark's problems share are not counted: its common phrases are no evidence.
+
+Containment is exact, not estimated: the protected side is an index of n-grams, and a training item is looked up in time
+that grows with its own length. Nothing is random.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hdl_bench.structure import canonical_form, expanded_text
+from verifiers.types import Problem
+
+PROMPT_N, GOLDEN_N = 8, 16  # words of a prompt, tokens of a golden
+MIN_CONTAINMENT = 0.8
+_COMMON_FRACTION, _COMMON_COUNT = 0.05, 3
+_MIN_GRAMS = 4  # a text with fewer is compared as a whole only
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|(//[^\n]*|/\*.*?(?:\*/|\Z))', re.DOTALL)
+_DIRECTIVE = re.compile(r"^\s*`(?:timescale|default_nettype|resetall)\b[^\n]*", re.MULTILINE)
+_CODE_TOKEN = re.compile(r"[A-Za-z_$][\w$]*|\d*'s?[bodh][\w?]+|\d+|<<<|>>>|===|!==|<=|>=|==|!=|&&|\|\||<<|>>|[^\s\w]", re.I)
+_MARK = re.compile(r"\b(?:assign|always\w*|if|else|case[xz]?|for|posedge|negedge|endmodule|endcase)\b|[-+*/%&|^~!<>?=]")
+
+
+class Reason(StrEnum):
+    """Why two items are too close; the strongest first."""
+
+    GOLDEN_EQUAL = "golden_equal"
+    PROMPT_EQUAL = "prompt_equal"
+    PROMPT_NGRAMS = "prompt_ngrams"
+    GOLDEN_NGRAMS = "golden_ngrams"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """What is compared of a problem. Either text may be empty: it then takes no part."""
+
+    item_id: str
+    prompt: str
+    golden: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlap:
+    """A training item and the protected problem it is closest to. `score` is 1 for equality, else the containment."""
+
+    item_id: str
+    benchmark: str
+    problem_id: str
+    reason: Reason
+    score: float
+
+
+def item_of(problem: Problem) -> Item:
+    """What is compared of a problem."""
+    return Item(item_id=problem.problem_id, prompt=problem.prompt, golden=problem.oracle.golden or "")
+
+
+class Protected:
+    """Benchmarks to be kept out of a training set: (name, items) each."""
+
+    def __init__(
+        self, benchmarks: Sequence[tuple[str, Sequence[Item]]], *, min_containment: float = MIN_CONTAINMENT
+    ) -> None:
+        self._min_containment = min_containment
+        self._names = [(name, item.item_id) for name, items in benchmarks for item in items]
+        self._by_structure: dict[str, list[int]] = defaultdict(list)
+        self._marks: set[tuple[tuple[str, int], ...]] = set()
+        for number, item in enumerate(item for _, items in benchmarks for item in items):
+            form = canonical_form(item.golden) if item.golden else None
+            if form is not None:
+                self._by_structure[form].append(number)
+                self._marks.add(_marks_of(item.golden))
+        self._prompts = _TextIndex([[words_of(item.prompt) for item in items] for _, items in benchmarks], PROMPT_N)
+        self._goldens = _TextIndex([[tokens_of(item.golden) for item in items] for _, items in benchmarks], GOLDEN_N)
+
+    def overlaps(self, item: Item) -> list[Overlap]:
+        """The protected problems that an item is too close to, the closest first."""
+        words, tokens = words_of(item.prompt), tokens_of(item.golden)
+        found: dict[int, tuple[Reason, float]] = {}
+        for number in (*self._goldens.equal(tokens), *self._equal_structures(item.golden)):
+            found.setdefault(number, (Reason.GOLDEN_EQUAL, 1.0))
+        for number in self._prompts.equal(words):
+            found.setdefault(number, (Reason.PROMPT_EQUAL, 1.0))
+        for reason, index, text in (
+            (Reason.PROMPT_NGRAMS, self._prompts, words),
+            (Reason.GOLDEN_NGRAMS, self._goldens, tokens),
+        ):
+            for number, score in index.contained(text):
+                if score >= self._min_containment:
+                    found.setdefault(number, (reason, score))
+        order = {reason: rank for rank, reason in enumerate(Reason)}
+        ranked = sorted(found.items(), key=lambda pair: (order[pair[1][0]], -pair[1][1], pair[0]))
+        return [
+            Overlap(item_id=item.item_id, benchmark=name, problem_id=problem_id, reason=reason, score=score)
+            for (name, problem_id), (reason, score) in ((self._names[number], why) for number, why in ranked)
+        ]
+
+    def _equal_structures(self, golden: str) -> list[int]:
+        if not golden or not self._by_structure or _marks_of(golden) not in self._marks:
+            return []
+        return self._by_structure.get(canonical_form(golden) or "", [])
+
+
+class _TextIndex:
+    """Which of many texts are equal to another, or share n-grams with it. Texts are numbered through all benchmarks."""
+
+    def __init__(self, benchmarks: Sequence[Sequence[tuple[str, ...]]], n: int) -> None:
+        self._n = n
+        self._by_text: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._by_gram: dict[tuple[str, ...], list[int]] = {}  # with an empty list: common, no evidence
+        for texts in benchmarks:
+            counts = Counter(gram for text in texts for gram in grams_of(text, n))
+            limit = max(_COMMON_COUNT, _COMMON_FRACTION * len(texts))
+            self._by_gram |= {gram: [] for gram, count in counts.items() if count > limit}
+        common = frozenset(self._by_gram)
+        self._sizes: list[int] = []
+        for number, text in enumerate(text for texts in benchmarks for text in texts):
+            self._by_text[text].append(number)
+            grams = grams_of(text, n) - common
+            self._sizes.append(len(grams))
+            for gram in grams:
+                self._by_gram.setdefault(gram, []).append(number)
+
+    def equal(self, text: tuple[str, ...]) -> list[int]:
+        """The texts that are equal to this one, which is not empty."""
+        return self._by_text.get(text, []) if text else []
+
+    def contained(self, text: tuple[str, ...]) -> list[tuple[int, float]]:
+        """(number, part of the shorter text's n-grams that both have) of the texts that share any."""
+        shared: Counter[int] = Counter()
+        num_grams = 0
+        for gram in grams_of(text, self._n):
+            numbers = self._by_gram.get(gram)
+            if numbers is None:
+                num_grams += 1
+            elif numbers:
+                num_grams += 1
+                shared.update(numbers)
+        sizes = ((number, count, min(num_grams, self._sizes[number])) for number, count in shared.items())
+        return sorted((number, count / size) for number, count, size in sizes if size >= _MIN_GRAMS)
+
+
+def words_of(prompt: str) -> tuple[str, ...]:
+    """The words and signs of a prompt; case and white space make no difference."""
+    return tuple(_WORD.findall(prompt.lower()))
+
+
+def tokens_of(golden: str) -> tuple[str, ...]:
+    """The tokens of Verilog, without comments. Names count."""
+    return tuple(_CODE_TOKEN.findall(_without_comments(golden)))
+
+
+def grams_of(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:
+    """The distinct n-grams; none for fewer than n tokens."""
+    return set(zip(*(tokens[start:] for start in range(n)), strict=False))
+
+
+def _without_comments(code: str) -> str:
+    if "/" in code:
+        code = _COMMENT.sub(lambda match: " " if match[1] else match[0], code)
+    return code
+
+
+def _marks_of(golden: str) -> tuple[tuple[str, int], ...]:
+    """Counts of what is not a name: designs of one canonical form have the same, and few others do.
+
+    Cheap to read, so only designs whose marks are protected are parsed. Directives and escaped names need the parser.
+    """
+    code = _DIRECTIVE.sub("", _without_comments(golden))
+    if "`" in code or "\\" in code:
+        code = expanded_text(golden)
+    return tuple(sorted(Counter(_MARK.findall(code)).items()))
