@@ -113,7 +113,7 @@ def load(root: Path) -> ScoredBenchmark:
                 raise UsageError(f"{source.where}: the id {row.id!r} is there twice; give one file of the data set")
             tasks[row.id] = _task(row)
     if not tasks:
-        raise UsageError(f"{root} has no problem of the categories {', '.join(CATEGORIES)}; give a code-generation file")
+        raise UsageError(f"{root} has no problem of {', '.join(CATEGORIES)}; give a code-generation file")
     errata = {name: erratum for name, task in tasks.items() if (erratum := _erratum(task)) is not None}
     return ScoredBenchmark(
         name=NAME,

@@ -19,10 +19,10 @@ _SIMULATORS = ("icarus", "verilator")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
 _OWN_VARIABLES = re.compile(r"PATH$|^LD_|^PYTHON|^COCOTB|^GPI|^PYGPI|^HASH$")  # what the tests' environment keeps
 # Arguments of a runner's `build` and `test` that change nothing of what is judged.
-_PLAIN_ARGUMENTS = frozenset(
-    """sources verilog_sources hdl_toplevel hdl_toplevel_lang test_module always clean verbose timescale log_file waves
-    build_dir test_dir results_xml seed""".split()
-)
+_PLAIN_ARGUMENTS = {
+    *("sources", "verilog_sources", "hdl_toplevel", "hdl_toplevel_lang", "test_module", "timescale", "seed"),
+    *("always", "clean", "verbose", "waves", "log_file", "build_dir", "test_dir", "results_xml"),
+}
 _PLAIN_BUILD_ARGS = frozenset(("-g2012", "-Wall", "-Wno-fatal", "--timing"))
 
 
@@ -46,7 +46,8 @@ def read_harness(files: dict[str, str]) -> Harness:
         return Harness(problem="the harness has no .env file")
     env = _variables(env_text)
     modules = tuple(re.split(r"[,\s]+", env.get("COCOTB_TEST_MODULES") or env.get("MODULE", "")))
-    beside = {str(PurePosixPath(name).relative_to(_SOURCE_FOLDER)): text for name, text in files.items() if _is_test(name)}
+    tests = {name: text for name, text in files.items() if _is_test(name)}
+    beside = {str(PurePosixPath(name).relative_to(_SOURCE_FOLDER)): text for name, text in tests.items()}
     return Harness(
         top_module=env.get("TOPLEVEL", ""),
         sources=tuple(_row_name(source) for source in env.get("VERILOG_SOURCES", "").split()),

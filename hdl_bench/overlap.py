@@ -3,8 +3,8 @@
 An item and a protected problem overlap when one of these holds, the first that does being the reason:
 - `golden_equal`: their goldens have the same tokens, or one canonical form (`hdl_bench.structure`): a renamed copy;
 - `prompt_equal`: their prompts have the same words in the same order;
-- `prompt_ngrams`, `golden_ngrams`: of the shorter text's n-grams at least a given part stands in the other. N-grams that
-  more than a twentieth of a benchmark's problems share are not counted: its common phrases are no evidence.
+- `prompt_ngrams`, `golden_ngrams`: of the shorter text's n-grams at least a given part stands in the other. N-grams
+  that more than a twentieth of a benchmark's problems share are not counted: its common phrases are no evidence.
 
 Containment is exact, not estimated: the protected side is an index of n-grams, and a training item is looked up in time
 that grows with its own length. Nothing is random.
@@ -27,7 +27,9 @@ _MIN_GRAMS = 4  # a text with fewer is compared as a whole only
 _WORD = re.compile(r"\w+|[^\w\s]")
 _COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|(//[^\n]*|/\*.*?(?:\*/|\Z))', re.DOTALL)
 _DIRECTIVE = re.compile(r"^\s*`(?:timescale|default_nettype|resetall)\b[^\n]*", re.MULTILINE)
-_CODE_TOKEN = re.compile(r"[A-Za-z_$][\w$]*|\d*'s?[bodh][\w?]+|\d+|<<<|>>>|===|!==|<=|>=|==|!=|&&|\|\||<<|>>|[^\s\w]", re.I)
+_CODE_TOKEN = re.compile(
+    r"[A-Za-z_$][\w$]*|\d*'s?[bodh][\w?]+|\d+|<<<|>>>|===|!==|<=|>=|==|!=|&&|\|\||<<|>>|[^\s\w]", re.IGNORECASE
+)
 _MARK = re.compile(r"\b(?:assign|always\w*|if|else|case[xz]?|for|posedge|negedge|endmodule|endcase)\b|[-+*/%&|^~!<>?=]")
 
 
@@ -66,10 +68,13 @@ def item_of(problem: Problem) -> Item:
 
 
 class Protected:
-    """Benchmarks to be kept out of a training set: (name, items) each."""
+    """Benchmarks to be kept out of a training set: (name, items) each.
+
+    `min_containment` None: equality alone counts.
+    """
 
     def __init__(
-        self, benchmarks: Sequence[tuple[str, Sequence[Item]]], *, min_containment: float = MIN_CONTAINMENT
+        self, benchmarks: Sequence[tuple[str, Sequence[Item]]], *, min_containment: float | None = MIN_CONTAINMENT
     ) -> None:
         self._min_containment = min_containment
         self._names = [(name, item.item_id) for name, items in benchmarks for item in items]
@@ -91,11 +96,10 @@ class Protected:
             found.setdefault(number, (Reason.GOLDEN_EQUAL, 1.0))
         for number in self._prompts.equal(words):
             found.setdefault(number, (Reason.PROMPT_EQUAL, 1.0))
-        for reason, index, text in (
-            (Reason.PROMPT_NGRAMS, self._prompts, words),
-            (Reason.GOLDEN_NGRAMS, self._goldens, tokens),
-        ):
-            for number, score in index.contained(text):
+        if self._min_containment is not None:
+            shared = [(number, Reason.PROMPT_NGRAMS, score) for number, score in self._prompts.contained(words)]
+            shared += [(number, Reason.GOLDEN_NGRAMS, score) for number, score in self._goldens.contained(tokens)]
+            for number, reason, score in shared:
                 if score >= self._min_containment:
                     found.setdefault(number, (reason, score))
         order = {reason: rank for rank, reason in enumerate(Reason)}

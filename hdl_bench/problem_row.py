@@ -2,8 +2,8 @@
 
 The forms, first that applies:
 - `oracle` is there: the wire format of `verifiers.problem_json`, as `earl problems make` writes it;
-- `problem` (TRL's column for our reward function) or verl's `reward_model.ground_truth`: a row of any form as JSON text;
-  a ground truth that is no JSON object is the golden;
+- `problem` (TRL's column for our reward function) or verl's `reward_model.ground_truth`: a row of any form as JSON
+  text; a ground truth that is no JSON object is the golden;
 - else the flat form, `ProblemRow`: a golden, or a testbench, or a cocotb test module. TRL's names are understood:
   `prompt` as chat messages, `completion` or `solution` for the golden, which may stand in a fenced block.
 """

@@ -74,12 +74,11 @@ def _read_json(path: Path) -> list[SourceRow]:
     except json.JSONDecodeError:
         placed = json_lines(path, text)
     else:
-        rows = document
-        if isinstance(document, dict):
-            rows = document["problems"] if "problems" in document else [document]
+        rows = document.get("problems", [document]) if isinstance(document, dict) else document
         if not isinstance(rows, list):
             raise UsageError(f"{path} holds no problem; give an object, or a list of them, got {rows!r:.60}")
-        placed = [(f"{path} (number {index} from 0)" if len(rows) > 1 else str(path), r) for index, r in enumerate(rows)]
+        places = [f"{path} (number {index} from 0)" if len(rows) > 1 else str(path) for index in range(len(rows))]
+        placed = list(zip(places, rows, strict=True))
     return [
         SourceRow(where=where, default_id=f"{path.stem}-{index}", data=row) for index, (where, row) in enumerate(placed)
     ]
@@ -91,7 +90,9 @@ def _read_folder(folder: Path) -> list[SourceRow]:
         return [row for file in files for row in _read_json(file)]
     rows = [_read_problem_folder(path) for path in sorted(folder.iterdir()) if path.is_dir()]
     if not rows:
-        raise UsageError(f"{folder} holds no .jsonl file and no sub-folder; give one sub-folder a problem, with prompt.md")
+        raise UsageError(
+            f"{folder} holds no .jsonl file and no sub-folder; give each problem a sub-folder with prompt.md"
+        )
     return rows
 
 

@@ -29,11 +29,11 @@ class ScoredBenchmark:
 
     def require_isolation(self, rung: str) -> None:
         """Raise UsageError where a problem's tests are Python that is not trusted, and the rung is not a full one."""
-        strangers = (p for p in self.problems.values() if isinstance(p.oracle, CocotbOracle) and not p.oracle.is_trusted)
-        problem = next(strangers, None)
-        if problem is not None and rung not in FULL_RUNGS:
+        oracles = ((name, problem.oracle) for name, problem in self.problems.items())
+        strangers = [name for name, oracle in oracles if isinstance(oracle, CocotbOracle) and not oracle.is_trusted]
+        if strangers and rung not in FULL_RUNGS:
             raise UsageError(
-                f"{self.name} judges by Python that is not trusted ({problem.problem_id}), and the isolation here is "
-                f"{rung}; it runs under {' or '.join(sorted(FULL_RUNGS))} only. Install bubblewrap (`earl doctor` shows "
-                "why it does not work), or judge by a service that has it."
+                f"{self.name} judges by Python that is not trusted ({strangers[0]}), and the isolation here is {rung}; "
+                f"it runs under {' or '.join(sorted(FULL_RUNGS))} only. Install bubblewrap (`earl doctor` shows why it "
+                "does not work), or judge by a service that has it."
             )

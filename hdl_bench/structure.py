@@ -9,7 +9,7 @@ another form, and so may a design so symmetric that its items cannot be told apa
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pyslang import parsing, syntax
@@ -61,12 +61,17 @@ class _Reader:
     """Turns a syntax tree into items. Walks with a stack of its own: a long sum nests deeper than Python does."""
 
     def __init__(self, root: syntax.SyntaxNode) -> None:
-        self._has_ordered_connections = False
-        root.visit(self._look_for_order)
+        self._has_ordered_connections = False  # then the order of ports matters
+        self._has_wildcards = False  # `.*` binds by name across modules: then names have no scopes
+        root.visit(self._look_for_connections)
         self.design = _Item(parts=[[self._item(module, "") for module in root if _is_node(module)]])
 
-    def _look_for_order(self, node: object) -> None:
+    def _look_for_connections(self, node: object) -> None:
         self._has_ordered_connections |= isinstance(node, syntax.OrderedPortConnectionSyntax)
+        self._has_wildcards |= isinstance(node, syntax.WildcardPortConnectionSyntax)
+
+    def _scope_of(self, module: str) -> str:
+        return "" if self._has_wildcards else module
 
     def _item(self, root: syntax.SyntaxNode, scope: str) -> _Item:
         item = _Item()
@@ -85,22 +90,22 @@ class _Reader:
                 case syntax.IntegerVectorExpressionSyntax():
                     item.parts.append(_number(node))
                 case syntax.ScopedNameSyntax():  # what lies below another name is not renamed with ours
-                    item.parts += [("." + token) if index else (scope, token) for index, token in enumerate(_words(node))]
+                    item.parts += [
+                        ("." + token) if index else (scope, token) for index, token in enumerate(_words(node))
+                    ]
                 case _:
                     stack += [(child, scope) for child in reversed(list(node))]  # type: ignore[call-overload]
         return item
 
     def _module(self, node: syntax.ModuleDeclarationSyntax) -> list:
-        name = node.header.name.valueText
-        header = _Item()
+        scope = self._scope_of(node.header.name.valueText)
+        header: list = []
         for child in node.header:
-            if child == node.header.name:
-                header.parts.append(("", name))
-            elif _is_node(child):
-                header.parts += self._item(child, name).parts
+            if _is_node(child):
+                header += self._item(child, scope).parts
             else:
-                header.parts += _token_parts(child, name)
-        return [*header.parts, [self._item(member, name) for member in node.members]]
+                header += _token_parts(child, "" if child == node.header.name else scope)
+        return [*header, [self._item(member, scope) for member in node.members]]
 
     def _ports(self, node: syntax.AnsiPortListSyntax, scope: str) -> list[_Item]:
         """The ports, each with the direction and type that it takes over from the one before."""
@@ -124,23 +129,22 @@ class _Reader:
         kind = node.type.valueText
         parts: list = [("", kind)]
         if node.parameters is not None:
-            parts += self._connections(node.parameters, scope, kind)
+            parts += self._connections(node.parameters.parameters, scope, self._scope_of(kind))
         for instance in node.instances:
             if _is_node(instance):
                 parts += self._item(instance.decl, scope).parts if instance.decl is not None else []
-                parts += self._connections(instance, scope, kind, skip=instance.decl)
+                parts += self._connections(instance.connections, scope, self._scope_of(kind))
         return parts
 
-    def _connections(self, node: syntax.SyntaxNode, scope: str, kind: str, skip: object = None) -> list:
-        """Named connections as a group without order, their names in the scope of the module `kind`."""
+    def _connections(self, connections: Iterable[object], scope: str, inner_scope: str) -> list:
+        """Named connections as a group without order, their names in the scope of the instance's module."""
         named, others = [], []
-        inner = node.connections if isinstance(node, syntax.HierarchicalInstanceSyntax) else node.parameters
-        for child in inner:
+        for child in connections:
             if isinstance(child, syntax.NamedPortConnectionSyntax | syntax.NamedParamAssignmentSyntax):
                 value = self._item(child.expr, scope).parts if child.expr is not None else []
                 if not value and isinstance(child, syntax.NamedPortConnectionSyntax) and not child.openParen.rawText:
                     value = [(scope, child.name.valueText)]  # .a stands for .a(a)
-                named.append(_Item(parts=[".", (kind, child.name.valueText), "(", *value, ")"]))
+                named.append(_Item(parts=[".", (inner_scope, child.name.valueText), "(", *value, ")"]))
             elif _is_node(child):
                 others += [",", *self._item(child, scope).parts]
         return ["(", named, *others, ")"]
