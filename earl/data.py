@@ -10,7 +10,7 @@ from earl.config import Config
 from hdl_bench.overlap import Protected, item_of
 from hdl_bench.overlap_sources import protected_items, without_overlaps
 from hdl_bench.problem_files import read_problems
-from hdl_bench.procedural.problems import make_problems
+from hdl_bench.procedural.problems import draw_problems, make_problems
 from toolchain.errors import UsageError
 from verifiers.types import Problem
 
@@ -65,7 +65,7 @@ def warm_start_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
 
 
 def _protected(config: Config, num_wanted: int, seed: int, tell: Tell) -> list[Problem]:
-    guards = _guards(config, tell)
+    guards = _guards(config)
     num_drawn = num_wanted
     while True:
         drawn = _own(config, num_drawn, seed) if config.problems.files else _procedural(config, num_drawn, seed)
@@ -83,15 +83,10 @@ def _protected(config: Config, num_wanted: int, seed: int, tell: Tell) -> list[P
     return kept
 
 
-def _guards(config: Config, tell: Tell) -> list[Protected]:
+def _guards(config: Config) -> list[Protected]:
     """Benchmarks by their words too; held-out problems, whose wording is the training problems' own, by equality."""
     guards = [Protected(protected_items(config.problems.exclude))] if config.problems.exclude else []
-    try:
-        held_out = evaluation_problems(config)
-    except UsageError as error:
-        tell(f"training problems are not compared with held-out ones: {error}")
-        return guards
-    items = [item_of(problem) for problem in held_out]
+    items = [item_of(problem) for problem in _held_out(config, draw_problems)]
     return [*guards, Protected([("held-out", items)], min_containment=None)]
 
 
@@ -116,7 +111,11 @@ def _procedural(config: Config, num_problems: int, seed: int) -> list[Problem]:
 
 def evaluation_problems(config: Config) -> list[Problem]:
     """The held-out problems of a config: parameters that no training problem has."""
-    return make_problems(
+    return _held_out(config, make_problems)
+
+
+def _held_out(config: Config, draw: Callable[..., list[Problem]]) -> list[Problem]:
+    return draw(
         families=config.eval.families or config.problems.families or None,
         levels=config.eval.levels or config.problems.levels,
         split="heldout",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earl.cli.common import json_option, print_json
+from earl.cli.common import console, json_option, print_json
 from earl.cli.problems_check import check_command
 from earl.cli.problems_overlap import against_option, overlap_command
 from toolchain.errors import UsageError
@@ -119,12 +119,12 @@ def make_command(  # noqa: PLR0913  (one parameter an option)
     if is_json:
         print_json({"problems": [problem_to_json(problem) for problem in problems]})
         return
-    console = Console(highlight=False)
-    console.print(_problem_table(problems))
+    screen = Console(highlight=False)
+    screen.print(_problem_table(problems))
     if out:
-        console.print(f"written to {out}", markup=False)
+        screen.print(f"written to {out}", markup=False)
     else:
-        _show(console, problems[0])
+        _show(screen, problems[0])
 
 
 def _problem_table(problems: "list[Problem]") -> "Table":
