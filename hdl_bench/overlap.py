@@ -4,7 +4,8 @@ An item and a protected problem overlap when one of these holds, the first that 
 - `golden_equal`: their goldens have the same tokens, or one canonical form (`hdl_bench.structure`): a renamed copy;
 - `prompt_equal`: their prompts have the same words in the same order;
 - `prompt_ngrams`, `golden_ngrams`: of the shorter text's n-grams at least a given part stands in the other. N-grams
-  that more than a twentieth of a benchmark's problems share are not counted: its common phrases are no evidence.
+  that more than a twentieth of a benchmark's problems share are not counted: its common phrases are no evidence. Of
+  goldens the module headers do not count, and a name counts by how far back it was last used: renaming changes nothing.
 
 Containment is exact, not estimated: the protected side is an index of n-grams, and a training item is looked up in time
 that grows with its own length. Nothing is random.
@@ -12,17 +13,21 @@ that grows with its own length. Nothing is random.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from hdl_bench.structure import canonical_form, expanded_text
+from verifiers.lexer import RESERVED_WORDS
 from verifiers.types import Problem
 
 PROMPT_N, GOLDEN_N = 8, 16  # words of a prompt, tokens of a golden
 MIN_CONTAINMENT = 0.8
 _COMMON_FRACTION, _COMMON_COUNT = 0.05, 3
 _MIN_GRAMS = 4  # a text with fewer is compared as a whole only
+_FAR = 32  # tokens; a name that was last used further back counts as new
+
+_Text = tuple[str, ...]
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|(//[^\n]*|/\*.*?(?:\*/|\Z))', re.DOTALL)
@@ -85,8 +90,10 @@ class Protected:
             if form is not None:
                 self._by_structure[form].append(number)
                 self._marks.add(_marks_of(item.golden))
-        self._prompts = _TextIndex([[words_of(item.prompt) for item in items] for _, items in benchmarks], PROMPT_N)
-        self._goldens = _TextIndex([[tokens_of(item.golden) for item in items] for _, items in benchmarks], GOLDEN_N)
+        self._prompts = _TextIndex([[words_of(item.prompt) for item in items] for _, items in benchmarks], prompt_grams)
+        self._goldens = _TextIndex(
+            [[tokens_of(item.golden) for item in items] for _, items in benchmarks], golden_grams
+        )
 
     def overlaps(self, item: Item) -> list[Overlap]:
         """The protected problems that an item is too close to, the closest first."""
@@ -118,32 +125,32 @@ class Protected:
 class _TextIndex:
     """Which of many texts are equal to another, or share n-grams with it. Texts are numbered through all benchmarks."""
 
-    def __init__(self, benchmarks: Sequence[Sequence[tuple[str, ...]]], n: int) -> None:
-        self._n = n
-        self._by_text: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        self._by_gram: dict[tuple[str, ...], list[int]] = {}  # with an empty list: common, no evidence
+    def __init__(self, benchmarks: Sequence[Sequence[_Text]], grams_of: Callable[[_Text], set[_Text]]) -> None:
+        self._grams_of = grams_of
+        self._by_text: dict[_Text, list[int]] = defaultdict(list)
+        self._by_gram: dict[_Text, list[int]] = {}  # with an empty list: common, no evidence
         for texts in benchmarks:
-            counts = Counter(gram for text in texts for gram in grams_of(text, n))
+            counts = Counter(gram for text in texts for gram in grams_of(text))
             limit = max(_COMMON_COUNT, _COMMON_FRACTION * len(texts))
             self._by_gram |= {gram: [] for gram, count in counts.items() if count > limit}
         common = frozenset(self._by_gram)
         self._sizes: list[int] = []
         for number, text in enumerate(text for texts in benchmarks for text in texts):
             self._by_text[text].append(number)
-            grams = grams_of(text, n) - common
+            grams = grams_of(text) - common
             self._sizes.append(len(grams))
             for gram in grams:
                 self._by_gram.setdefault(gram, []).append(number)
 
-    def equal(self, text: tuple[str, ...]) -> list[int]:
+    def equal(self, text: _Text) -> list[int]:
         """The texts that are equal to this one, which is not empty."""
         return self._by_text.get(text, []) if text else []
 
-    def contained(self, text: tuple[str, ...]) -> list[tuple[int, float]]:
+    def contained(self, text: _Text) -> list[tuple[int, float]]:
         """(number, part of the shorter text's n-grams that both have) of the texts that share any."""
         shared: Counter[int] = Counter()
         num_grams = 0
-        for gram in grams_of(text, self._n):
+        for gram in self._grams_of(text):
             numbers = self._by_gram.get(gram)
             if numbers is None:
                 num_grams += 1
@@ -154,18 +161,43 @@ class _TextIndex:
         return sorted((number, count / size) for number, count, size in sizes if size >= _MIN_GRAMS)
 
 
-def words_of(prompt: str) -> tuple[str, ...]:
+def words_of(prompt: str) -> _Text:
     """The words and signs of a prompt; case and white space make no difference."""
     return tuple(_WORD.findall(prompt.lower()))
 
 
-def tokens_of(golden: str) -> tuple[str, ...]:
+def tokens_of(golden: str) -> _Text:
     """The tokens of Verilog, without comments. Names count."""
     return tuple(_CODE_TOKEN.findall(_without_comments(golden)))
 
 
-def grams_of(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:
-    """The distinct n-grams; none for fewer than n tokens."""
+def prompt_grams(words: _Text) -> set[_Text]:
+    """The distinct n-grams of a prompt's words."""
+    return _grams(words, PROMPT_N)
+
+
+def golden_grams(tokens: _Text) -> set[_Text]:
+    """The distinct n-grams of a golden's tokens without its headers: many designs have one interface.
+
+    A name is the number of tokens since it was last used.
+    """
+    last: dict[str, int] = {}
+    encoded = []
+    is_header = False
+    for index, token in enumerate(tokens):
+        is_header = token == "module" or (is_header and token != ";")
+        if is_header:
+            continue
+        if token not in RESERVED_WORDS and (token[0].isalpha() or token[0] == "_"):
+            distance = index - last.get(token, -_FAR)
+            last[token] = index
+            encoded.append(f"#{distance}" if distance < _FAR else "#")
+        else:
+            encoded.append(token)
+    return _grams(tuple(encoded), GOLDEN_N)
+
+
+def _grams(tokens: _Text, n: int) -> set[_Text]:
     return set(zip(*(tokens[start:] for start in range(n)), strict=False))
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdl_bench.overlap import Item, Overlap, Protected, Reason, grams_of, tokens_of, words_of
+from hdl_bench.overlap import Item, Overlap, Protected, Reason, golden_grams, prompt_grams, tokens_of, words_of
 
 COUNTER = """I would like you to implement a module named TopModule with the following interface. The module should
 implement a decade counter that counts from 0 through 9, inclusive, with a period of 10. The reset input is active high
@@ -60,8 +60,9 @@ def test_another_design_in_the_same_words_is_not_found():
     assert reasons(MUX.split(":")[0] + ": the output is the exclusive or of the inputs.", SHIFTER) == []
 
 
-def test_a_golden_with_one_line_added_is_found_by_its_tokens():
+def test_a_renamed_golden_with_one_line_added_is_found_by_its_tokens():
     text = GOLDEN.replace("endmodule", "  wire spare = en & reset & clk;\nendmodule")
+    text = text.replace("reset", "clear").replace("q", "count").replace("TopModule", "decade")
     assert reasons("Write a thing.", text) == [("counter", Reason.GOLDEN_NGRAMS)]
     assert reasons("Write a thing.", SHIFTER) == []
 
@@ -98,8 +99,15 @@ def test_ngrams_words_and_tokens_by_hand():
         *("a", "<=", "4'd9", ";", "$display", "("),
         *('"', "/", "/", '"', ")", ";", "b"),
     )
-    assert grams_of(("a", "b", "c", "b", "c"), 2) == {("a", "b"), ("b", "c"), ("c", "b")}
-    assert grams_of(("a",), 2) == set()
+    nine = tuple("abcabcabc")
+    assert prompt_grams(nine) == {nine[:8], nine[1:]}
+    assert prompt_grams(nine[:7]) == set()
+
+
+def test_golden_ngrams_leave_headers_out_and_count_names_by_their_distance():
+    tokens = tokens_of("module m(input a, output y); assign y = a & ~(a | b); assign z = y;")
+    expected = (";", "assign", "#", "=", "#", "&", "~", "(", "#4", "|", "#", ")", ";", "assign", "#", "=", "#14", ";")
+    assert golden_grams(tokens) == {expected[:16], expected[1:17], expected[2:]}
 
 
 @settings(max_examples=100, deadline=None)
