@@ -1,4 +1,4 @@
-"""How long `earl problems overlap` takes: 10,000 procedural training problems against 156 held-out ones, or a benchmark.
+"""How long `earl problems overlap` takes: 10,000 procedural training problems against 156 others, or a benchmark.
 
 python benchmarks/overlap.py [BENCHMARK:ROOT]...
 """

@@ -90,10 +90,9 @@ class Protected:
             if form is not None:
                 self._by_structure[form].append(number)
                 self._marks.add(_marks_of(item.golden))
-        self._prompts = _TextIndex([[words_of(item.prompt) for item in items] for _, items in benchmarks], prompt_grams)
-        self._goldens = _TextIndex(
-            [[tokens_of(item.golden) for item in items] for _, items in benchmarks], golden_grams
-        )
+        prompts = [[words_of(item.prompt) for item in items] for _, items in benchmarks]
+        goldens = [[tokens_of(item.golden) for item in items] for _, items in benchmarks]
+        self._prompts, self._goldens = _TextIndex(prompts, prompt_grams), _TextIndex(goldens, golden_grams)
 
     def overlaps(self, item: Item) -> list[Overlap]:
         """The protected problems that an item is too close to, the closest first."""
