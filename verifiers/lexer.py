@@ -59,6 +59,7 @@ _TYPE_TEXT = """
 _KEYWORDS = frozenset(_KEYWORD_TEXT.split())
 _TYPES = frozenset(_TYPE_TEXT.split())
 _EDGES = frozenset(("posedge", "negedge", "edge"))
+RESERVED_WORDS = _KEYWORDS | _TYPES | _EDGES  # no names
 
 _PATTERN = re.compile(
     r"""

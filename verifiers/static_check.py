@@ -30,8 +30,11 @@ class StaticFinding:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def static_check(text: str, top_module: str, ports: tuple[Port, ...]) -> StaticFinding | None:
-    """The first static failure of a candidate, or None when it may be simulated. Never raises on any text."""
+def static_check(text: str, top_module: str, ports: tuple[Port, ...] | None) -> StaticFinding | None:
+    """The first static failure of a candidate, or None when it may be simulated. Never raises on any text.
+
+    `ports` None: any ports will do.
+    """
     findings = check_text(text)
     if findings:
         is_too_large = findings[0].code == SIZE_CODE
@@ -46,7 +49,7 @@ def static_check(text: str, top_module: str, ports: tuple[Port, ...]) -> StaticF
     return _check_design(source, top_module, ports)
 
 
-def _check_design(source: Source, top_module: str, ports: tuple[Port, ...]) -> StaticFinding | None:
+def _check_design(source: Source, top_module: str, ports: tuple[Port, ...] | None) -> StaticFinding | None:
     findings = screen_syntax(source)
     if not findings:
         compilation = elaborate(source)
@@ -60,7 +63,7 @@ def _check_design(source: Source, top_module: str, ports: tuple[Port, ...]) -> S
     if top is None or len(names) > 1:  # what the top does not use is not elaborated by a simulator either
         compilation = elaborate(source, top_module)
         top = find_top(compilation, top_module)
-    findings = check_interface(source, top, ports) if top is not None else ()
+    findings = check_interface(source, top, ports) if top is not None and ports is not None else ()
     if findings:
         return _finding(Outcome.INTERFACE_ERROR, Stage.INTERFACE, findings)
     faults = [finding for finding in compilation.getSemanticDiagnostics() if _is_fault(finding)]

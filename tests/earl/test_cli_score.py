@@ -113,3 +113,18 @@ def test_an_unknown_problem_is_a_usage_error(tmp_path):
     done = score(write_checkout(tmp_path / "checkout"), samples, tmp_path / "out.json")
     assert done.returncode == 2
     assert "has no problem 'Prob999_none'" in done.stderr
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_a_folder_of_ones_own_problems_is_scored(tmp_path):
+    golden = "module inv(input a, output y);\n  assign y = ~a;\nendmodule\n"
+    problem = tmp_path / "mine" / "inverter"
+    problem.mkdir(parents=True)
+    (problem / "prompt.md").write_text("Invert.")
+    (problem / "golden.v").write_text(golden)
+    rows = [("inverter", f"```verilog\n{golden}```"), ("inverter", golden.replace("~", ""))]
+    out = tmp_path / "out.json"
+    done = score(tmp_path / "mine", write_samples(tmp_path / "samples.jsonl", rows), out, name="jsonl")
+    assert done.returncode == 0, done.stderr
+    assert [verdict["outcome"] for verdict in json.loads(out.read_text())["verdicts"]] == ["passed", "mismatch"]
