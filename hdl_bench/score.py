@@ -1,7 +1,7 @@
 """Scores completions on a benchmark: our verdict on each row and, where there is one, upstream's beside it.
 
-Rows stay as they come: in input order, duplicates included. It samples nothing from a model. A row that we failed to
-judge (`tool_error`) counts as not passed in a rate, and is counted on its own.
+Rows stay as they come: in input order, duplicates included. It samples nothing from a model, and computes no rate: that
+is `hdl_bench.rates`.
 """
 
 import functools
@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from hdl_bench.compatible import Answer, CompatibleResult, CompatibleRule
@@ -20,7 +19,6 @@ from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.soundness import shown_errata
-from hdl_bench.statistics import pass_at_k
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
@@ -51,14 +49,26 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SizeRatios:
+    """Figures of a synthesized candidate over those of the golden; None where there is no ratio."""
+
+    cells: float | None
+    wires: float | None
+    depth: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredRow:
     """A row and what became of it. `compatible` is None for a benchmark that has no upstream, `proof` where none was
-    tried: only passes on stock testbenches are put to proof."""
+    tried: only passes on stock testbenches are put to proof. `candidate` is the Verilog that was judged, if there was
+    any."""
 
     sample: Sample
     verdict: Verdict
     compatible: CompatibleResult | None
     proof: FormalOutcome | None = None
+    candidate: str | None = None
+    sizes: SizeRatios | None = None  # of a pass, where synthesis was asked for
 
     @property
     def is_disagreement(self) -> bool:
@@ -77,26 +87,6 @@ class Score:
     def disagreements(self) -> tuple[ScoredRow, ...]:
         """The rows on which upstream's rule and ours part ways."""
         return tuple(row for row in self.rows if row.is_disagreement)
-
-    def pass_rate(self, *, is_sound_only: bool = False) -> float | None:
-        """pass@1 over the sampled problems, unbiased; without those that have an erratum on request. None for none."""
-        counts = self._counts(lambda row: row.verdict.passed, is_sound_only=is_sound_only)
-        return fmean(pass_at_k(num, passed, 1) for num, passed in counts.values()) if counts else None
-
-    def compatible_rate(self) -> float | None:
-        """pass@1 by upstream's rule and their arithmetic."""
-        if self.benchmark.upstream_rate is None or not self.rows or self.rows[0].compatible is None:
-            return None
-        counts = self._counts(lambda row: row.compatible is not None and row.compatible.passed, is_sound_only=False)
-        return self.benchmark.upstream_rate(counts)
-
-    def _counts(self, has_passed: Callable[[ScoredRow], bool], *, is_sound_only: bool) -> dict[str, tuple[int, int]]:
-        """(rows, passed rows) of each sampled problem."""
-        by_problem: dict[str, list[bool]] = defaultdict(list)
-        for row in self.rows:
-            if not (is_sound_only and row.sample.problem_id in self.benchmark.errata):
-                by_problem[row.sample.problem_id].append(has_passed(row))
-        return {problem_id: (len(passes), sum(passes)) for problem_id, passes in by_problem.items()}
 
 
 def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
@@ -144,12 +134,13 @@ def score_samples(
         upstream_answers = [sample.answer for sample in samples]
         show = functools.partial(progress, "compatible")
         results = [*judges.upstream.run_all(benchmark.compatible, upstream_answers, show)]
-    rows = zip(samples, answers, results, strict=True)
+    candidates = [judgement.candidate and judgement.candidate.text for judgement in judgements]
+    rows = zip(samples, answers, results, candidates, strict=True)
     return Score(
         benchmark=_with_shown_errata(benchmark, samples, judgements),
         rows=tuple(
-            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof)
-            for sample, (verdict, proof), result in rows
+            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof, candidate=candidate)
+            for sample, (verdict, proof), result, candidate in rows
         ),
     )
 
