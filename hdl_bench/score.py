@@ -1,7 +1,7 @@
 """Scores completions on a benchmark: our verdict on each row and, where there is one, upstream's beside it.
 
-Rows stay as they come: in input order, duplicates included. It samples nothing from a model. A row that we failed to
-judge (`tool_error`) counts as not passed in a rate, and is counted on its own.
+Rows stay as they come: in input order, duplicates included. It samples nothing from a model, and computes no rate: that
+is `hdl_bench.rates`.
 """
 
 import queue
@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
 from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
-from hdl_bench.statistics import pass_at_k
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
@@ -41,12 +39,14 @@ class Sample:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredRow:
     """A row and what became of it. `compatible` is None for a benchmark that has no upstream, `proof` where none was
-    tried: only passes on stock testbenches are put to proof."""
+    tried: only passes on stock testbenches are put to proof. `candidate` is the Verilog that was judged, if there was
+    any."""
 
     sample: Sample
     verdict: Verdict
     compatible: CompatibleResult | None
     proof: FormalOutcome | None = None
+    candidate: str | None = None
 
     @property
     def is_disagreement(self) -> bool:
@@ -65,26 +65,6 @@ class Score:
     def disagreements(self) -> tuple[ScoredRow, ...]:
         """The rows on which upstream's rule and ours part ways."""
         return tuple(row for row in self.rows if row.is_disagreement)
-
-    def pass_rate(self, *, is_sound_only: bool = False) -> float | None:
-        """pass@1 over the sampled problems, unbiased; without those that have an erratum on request. None for none."""
-        counts = self._counts(lambda row: row.verdict.passed, is_sound_only=is_sound_only)
-        return fmean(pass_at_k(num, passed, 1) for num, passed in counts) if counts else None
-
-    def compatible_rate(self) -> float | None:
-        """pass@1 by upstream's rule and their arithmetic: each problem's rate is cut to whole per cent first."""
-        if not self.rows or self.rows[0].compatible is None:
-            return None
-        counts = self._counts(lambda row: row.compatible is not None and row.compatible.passed, is_sound_only=False)
-        return fmean(int(passed / num * 100) for num, passed in counts) / 100
-
-    def _counts(self, has_passed: Callable[[ScoredRow], bool], *, is_sound_only: bool) -> list[tuple[int, int]]:
-        """(rows, passed rows) of each sampled problem."""
-        by_problem: dict[str, list[bool]] = defaultdict(list)
-        for row in self.rows:
-            if not (is_sound_only and row.sample.problem_id in self.benchmark.errata):
-                by_problem[row.sample.problem_id].append(has_passed(row))
-        return [(len(passes), sum(passes)) for passes in by_problem.values()]
 
 
 def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
@@ -130,12 +110,13 @@ def score_samples(
     if judges.upstream is not None and benchmark.compatible is not None:
         compatible_jobs = [benchmark.compatible(s.problem_id, s.completion) for s in samples]
         results = [*judges.upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
-    rows = zip(samples, answers, results, strict=True)
+    candidates = [judgement.candidate and judgement.candidate.text for judgement in judgements]
+    rows = zip(samples, answers, results, candidates, strict=True)
     return Score(
         benchmark=benchmark,
         rows=tuple(
-            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof)
-            for sample, (verdict, proof), result in rows
+            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof, candidate=candidate)
+            for sample, (verdict, proof), result, candidate in rows
         ),
     )
 

@@ -1,6 +1,6 @@
 """What a benchmark gives to the scorer: problems, preparation of completions, upstream's way to judge, errata."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hdl_bench.compatible import CompatibleJob
@@ -18,6 +18,9 @@ class ScoredBenchmark:
     prepare: Callable[[str, str], str]
     # (problem_id, completion) -> how upstream would run it; None where there is no upstream
     compatible: Callable[[str, str], CompatibleJob] | None = None
+    # problem_id -> (rows, rows that pass by upstream's rule), to the rate that upstream's own scripts would print; None
+    # where they print an unbiased pass@k
+    upstream_rate: Callable[[Mapping[str, tuple[int, int]]], float] | None = None
     errata: dict[str, Erratum] = field(default_factory=dict)
 
     @property

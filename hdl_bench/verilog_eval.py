@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hdl_bench.compatible import CompatibleJob, extract_code_complete, extract_spec_to_rtl
+from hdl_bench.compatible import CompatibleJob, extract_code_complete, extract_spec_to_rtl, rate_cut_to_per_cent
 from hdl_bench.errata import StimulusHint, content_hash, find_erratum, find_hint
 from hdl_bench.scored import ScoredBenchmark
 from toolchain.errors import UsageError
@@ -120,6 +120,7 @@ def _scored(benchmark: VerilogEvalV2) -> ScoredBenchmark:
         problems={problem.problem_id: problem for problem in benchmark.problems()},
         prepare=benchmark.prepare,
         compatible=benchmark.compatible_job,
+        upstream_rate=rate_cut_to_per_cent,
         errata={name: erratum for name, erratum in found.items() if erratum is not None},
     )
 

@@ -9,7 +9,7 @@ from stock_checkout import PROBLEMS, write_checkout
 from hdl_bench.benchmarks import load_benchmark
 from hdl_bench.compatible import CompatibleResult
 from hdl_bench.errata import Erratum
-from hdl_bench.score import Judges, Sample, Score, ScoredRow, Upstream, read_samples, reason_of, score_samples
+from hdl_bench.score import Judges, Sample, ScoredRow, Upstream, read_samples, reason_of, score_samples
 from hdl_bench.scored import ScoredBenchmark
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import UsageError
@@ -77,28 +77,6 @@ def test_a_bad_row_is_named(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
         read_samples(path, benchmark_of("a", "b"))
-
-
-def test_rates_by_hand():
-    rows = [
-        row_of("a", 0, outcome=Outcome.PASSED, letter="."),
-        row_of("a", 1, outcome=Outcome.MISMATCH, letter="."),
-        row_of("a", 2, outcome=Outcome.MISMATCH, letter="R"),
-        row_of("b", 0, outcome=Outcome.PASSED, letter="."),
-        row_of("c", 0, outcome=Outcome.TOOL_ERROR, letter="C"),
-    ]
-    score = Score(benchmark=benchmark_of("a", "b", "c", "d", errata=("c",)), rows=tuple(rows))
-    assert score.pass_rate() == pytest.approx((1 / 3 + 1 + 0) / 3)
-    assert score.pass_rate(is_sound_only=True) == pytest.approx((1 / 3 + 1) / 2)
-    assert score.compatible_rate() == pytest.approx((0.66 + 1 + 0) / 3)
-    assert score.disagreements == (rows[1],)
-
-
-def test_a_benchmark_without_upstream_has_no_rate_of_it_and_no_disagreement():
-    score = Score(benchmark=benchmark_of("a"), rows=(row_of("a", 0, outcome=Outcome.PASSED),))
-    assert score.compatible_rate() is None
-    assert score.disagreements == ()
-    assert Score(benchmark=benchmark_of("a", errata=("a",)), rows=score.rows).pass_rate(is_sound_only=True) is None
 
 
 def test_the_reason_of_a_disagreement():
