@@ -14,7 +14,7 @@ from typing import Any
 from earl.journal import JournaledJudge, VerdictJournal
 from earl.run_folder import package_versions, write_atomically
 from hdl_bench.sample_journal import SampleJournal
-from hdl_bench.sampler import Answer, Ask, Listener, Sampler
+from hdl_bench.sampler import Ask, Listener, Sampled, Sampler
 from hdl_bench.score import Judges, Sample, Score, score_samples
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.types import Prompt, Sampling
@@ -27,7 +27,7 @@ _SHOWN_CHANGES = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is to be sampled: the benchmark (its chosen problems only), a prompt for each, and how."""
+    """What is to be sampled: prompts by problem (those of the benchmark that were chosen), and how."""
 
     benchmark: ScoredBenchmark
     prompts: dict[str, Prompt]
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def num_samples(self) -> int:
-        return len(self.benchmark.problems) * self.sampling.num_samples
+        return len(self.prompts) * self.sampling.num_samples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,9 @@ class EvalFolder:
         try:
             before = json.loads((path / "run.json").read_text(encoding="utf-8"))["settings"]
         except FileNotFoundError as error:
-            raise UsageError(f"{path} is no run of a benchmark: it has no run.json; give the folder it printed") from error
+            raise UsageError(
+                f"{path} is no run of a benchmark: it has no run.json; give the folder it printed"
+            ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path / 'run.json'} cannot be read ({error}); start a new run") from error
         now = json.loads(json.dumps(settings))  # as it would be read back
@@ -124,7 +126,7 @@ def evaluate_benchmark(
             return None
         ordered = [
             Sample(problem_id=problem_id, sample_idx=index, completion=samples.rows[problem_id, index]["completion"])
-            for problem_id in plan.benchmark.problems
+            for problem_id in plan.prompts
             for index in range(plan.sampling.num_samples)
         ]
         kept = Judges(ours=run.judge_of_ours, prover=judges.prover, upstream=judges.upstream)
@@ -140,7 +142,8 @@ class _Run:
     def __init__(self, plan: Plan, samples: SampleJournal, judge: JournaledJudge, watcher: Watcher) -> None:
         self._plan, self._samples, self._watcher = plan, samples, watcher
         self.judge_of_ours = judge
-        self._futures: list[Future[Judgement]] = []
+        self._waiting: list[Future[Judgement]] = []
+        self._num_judged = self._num_passed = 0
 
     def asks(self) -> list[Ask]:
         """All problems, each with the samples that are still missing."""
@@ -154,7 +157,7 @@ class _Run:
             for problem_id, prompt in self._plan.prompts.items()
         ]
 
-    def take(self, answers: Sequence[Answer]) -> None:
+    def take(self, answers: Sequence[Sampled]) -> None:
         self._samples.append(answers)
         self.judge([(answer.problem_id, answer.sample_idx) for answer in answers])
         self._watcher.on_sampling(self._standing())
@@ -164,13 +167,19 @@ class _Run:
         benchmark = self._plan.benchmark
         for key in keys:
             text = benchmark.prepare(key[0], self._samples.rows[key]["completion"])
-            self._futures.append(self.judge_of_ours.submit(benchmark.problems[key[0]], text, EVAL_SEEDS))
+            self._waiting.append(self.judge_of_ours.submit(benchmark.problems[key[0]], text, EVAL_SEEDS))
 
     def _standing(self) -> Standing:
-        done = [future for future in self._futures if future.done() and future.exception() is None]
+        done, waiting = [], []
+        for future in self._waiting:
+            (done if future.done() else waiting).append(future)
+        self._waiting = waiting
+        judged = [future.result() for future in done if future.exception() is None]
+        self._num_judged += len(judged)
+        self._num_passed += sum(judgement.verdict.passed for judgement in judged)
         return Standing(
             num_sampled=len(self._samples.rows),
-            num_judged=len(done),
-            num_passed=sum(future.result().verdict.passed for future in done),
-            num_tokens=self._samples.num_tokens(),
+            num_judged=self._num_judged,
+            num_passed=self._num_passed,
+            num_tokens=self._samples.num_tokens,
         )

@@ -5,12 +5,21 @@ from pathlib import Path
 
 import torch
 from jinja2 import TemplateError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from earl.config import PromptConfig
 from earl.model_source import check_model_folder, resolve_model
 from hdl_bench.types import Chat, Prompt
 from toolchain.errors import UsageError
+
+_UNKNOWN_LENGTH = 1 << 20  # of a model whose config names no longest sequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,13 +151,39 @@ def unusual_head(model: PreTrainedModel) -> list[str]:
 
 def load_encoder(path: str, prompt: PromptConfig) -> PromptEncoder:
     """The tokenizer as a PromptEncoder. UsageError if there is none, or no stop token or no template that is needed."""
+    tokenizer = _load_tokenizer(path, resolve_model(path))
+    if prompt.template == "chat" and not tokenizer.chat_template:
+        raise UsageError(f'the tokenizer of {path} has no chat template; set prompt.template = "plain"')
+    return PromptEncoder(tokenizer=tokenizer, template=prompt.template, max_tokens=prompt.max_tokens)
+
+
+def load_eval_encoder(path: str, *, max_tokens: int) -> PromptEncoder:
+    """The encoder for evaluation: texts are put verbatim, prompts may fill what `max_tokens` leaves of the model's
+    length, and all stop tokens of its generation config end a completion.
+
+    Raises UsageError for a model that is not there, and when `max_tokens` leaves nothing.
+    """
     source = resolve_model(path)
+    tokenizer = _load_tokenizer(path, source)
+    try:
+        length = AutoConfig.from_pretrained(source).to_dict().get("max_position_embeddings") or _UNKNOWN_LENGTH
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the config of {path}: {str(error).splitlines()[0]}") from error
+    if length <= max_tokens:
+        raise UsageError(f"{path} takes {length} tokens in all, prompt included; lower --max-tokens from {max_tokens}")
+    try:
+        stops = GenerationConfig.from_pretrained(source).eos_token_id
+    except OSError:  # a base model often has none
+        stops = None
+    more = tuple(stops) if isinstance(stops, list) else () if stops is None else (stops,)
+    return PromptEncoder(tokenizer=tokenizer, template="verbatim", max_tokens=length - max_tokens, more_stop_ids=more)
+
+
+def _load_tokenizer(path: str, source: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a tokenizer from {path}: {str(error).splitlines()[0]}") from error
     if tokenizer.eos_token_id is None:
         raise UsageError(f"the tokenizer of {path} has no eos token, so no completion could end; set one and save it")
-    if prompt.template == "chat" and not tokenizer.chat_template:
-        raise UsageError(f'the tokenizer of {path} has no chat template; set prompt.template = "plain"')
-    return PromptEncoder(tokenizer=tokenizer, template=prompt.template, max_tokens=prompt.max_tokens)
+    return tokenizer

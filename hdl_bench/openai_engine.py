@@ -1,8 +1,8 @@
 """Samples from any endpoint of the OpenAI protocol: many requests at once, repeated until they are answered.
 
-Overload, server faults, lost connections, time-outs and answers cut short are tried again, ever more slowly, and as late
-as the endpoint asks. What the user must change (key, model, request) ends sampling at once; requests under way are then
-still waited for, because they are paid. It keeps nothing: see `hdl_bench.sampler.Listener`.
+Overload, server faults, lost connections, time-outs and answers cut short are tried again, ever more slowly, and as
+late as the endpoint asks. What the user must change (key, model, request) ends sampling at once; requests under way are
+then still waited for, because they are paid. It keeps nothing: see `hdl_bench.sampler.Listener`.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ import httpx
 
 from hdl_bench.openai_wire import BadAnswer, Dialect, Refusal, Reply, read_refusal, read_reply, retry_after_s
 from hdl_bench.rate_limit import RateLimiter
-from hdl_bench.sampler import Answer, Ask, Listener, as_text, derived_seed
+from hdl_bench.sampler import Ask, Listener, Sampled, as_text, derived_seed
 from hdl_bench.types import Completion, Prompt, Sampling
-from toolchain.errors import EarlError, InfrastructureError, UsageError
+from toolchain.errors import InfrastructureError, UsageError
 
 OPENAI_URL, OPENAI_KEY_ENV = "https://api.openai.com/v1", "OPENAI_API_KEY"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -49,7 +49,9 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"--base-url is {base_url!r}; give http(s)://HOST[:PORT]/v1")
         if parts.username or parts.password:
-            raise UsageError("--base-url holds a user name or password; put the key into a variable: --api-key-env NAME")
+            raise UsageError(
+                "--base-url holds a user name or password; put the key into a variable: --api-key-env NAME"
+            )
         if key_env is None:
             key_env = OPENAI_KEY_ENV if base_url.rstrip("/") == OPENAI_URL else ""
         api_key = os.environ.get(key_env, "").strip() if key_env else ""
@@ -73,13 +75,12 @@ class Pace:
 
 
 class OpenAIEngine:
-    """`Sampler` and `GenerationEngine` over HTTP. `trouble` says what went wrong last, "" for nothing so far."""
+    """`Sampler` and `GenerationEngine` over HTTP."""
 
     def __init__(self, endpoint: Endpoint, dialect: Dialect, pace: Pace) -> None:
         self._endpoint, self._dialect, self._pace = endpoint, dialect, pace
         self._gives_several = True  # until an answer shows that the endpoint knows no `n`
-        self.num_retries = 0
-        self.trouble = ""
+        self._num_retries, self._last_said = 0, ""
 
     def update_weights(self, policy_version: int) -> None:
         raise UsageError("an endpoint's weights cannot be updated; train with sampling.engine auto, decode or hf")
@@ -88,9 +89,13 @@ class OpenAIEngine:
         """See `Sampler.sent`."""
         return self._dialect.sent(prompt)
 
+    def trouble(self) -> str:
+        """See `Sampler.trouble`."""
+        return f"{self._num_retries} tried again: {self._last_said}" if self._num_retries else ""
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
         """See `GenerationEngine.generate`; token ids and log-probs are not known."""
-        found: dict[tuple[str, int], Answer] = {}
+        found: dict[tuple[str, int], Sampled] = {}
         asks = [
             Ask(problem_id=str(number), prompt=prompt, wanted=tuple(range(sampling.num_samples)))
             for number, prompt in enumerate(prompts)
@@ -123,6 +128,9 @@ class OpenAIEngine:
     @property
     def gives_several(self) -> bool:
         return self._gives_several
+
+    def note_retry(self, said: str) -> None:
+        self._num_retries, self._last_said = self._num_retries + 1, said
 
     def has_no_n(self) -> None:
         """An answer showed that samples must be asked for one by one."""
@@ -173,7 +181,9 @@ class OpenAIEngine:
         if refusal.status == 404:
             hint = f"check --model (now {self._endpoint.model}), --base-url and --template"
             return UsageError(f"{where} knows no such thing: {refusal.message}; {hint}")
-        return UsageError(f"{where} refuses the request: {refusal.message}; change it, by --body FIELD=VALUE for example")
+        return UsageError(
+            f"{where} refuses the request: {refusal.message}; change it, by --body FIELD=VALUE for example"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,11 +256,8 @@ class _Sampling:
             answer = await self._engine.attempt(http, ask.prompt, request)
             if isinstance(answer, Reply):
                 self._limiter.settle(reserved, _num_tokens(answer))
-                if answer.choices:
-                    return wanted, answer
-                answer = _Failure(said="the answer has no choices")
-            else:
-                self._limiter.release(reserved)
+                return wanted, answer
+            self._limiter.release(reserved)
             said = answer.said
             if not answer.is_adapted:
                 num_failures += 1
@@ -258,8 +265,8 @@ class _Sampling:
                 if self._is_over:
                     return None
         raise InfrastructureError(
-            f"{ask.problem_id} was not answered in {pace.max_attempts} attempts; last: {said}. What was sampled is kept:"
-            " try again with --resume"
+            f"{ask.problem_id} was not answered in {pace.max_attempts} attempts; last: {said}. What was sampled is"
+            " kept: try again with --resume"
         )
 
     def _wait_again(self, ask: Ask, indices: tuple[int, ...]) -> None:
@@ -268,8 +275,7 @@ class _Sampling:
 
     async def _back_off(self, failure: _Failure, num_failures: int) -> None:
         """Doubling waits, each cut by up to a half so that senders spread; an overload concerns all senders."""
-        self._engine.num_retries += 1
-        self._engine.trouble = failure.said
+        self._engine.note_retry(failure.said)
         first, longest = self._engine.pace.back_off_s
         delay_s = min(first * 2 ** (num_failures - 1), longest) * random.uniform(0.5, 1.0)
         if failure.is_overload or failure.pause_s:
@@ -288,7 +294,7 @@ class _Sampling:
         answers = []
         for number, (index, choice) in enumerate(zip(wanted, choices, strict=False)):
             answers.append(
-                Answer(
+                Sampled(
                     problem_id=ask.problem_id,
                     sample_idx=index,
                     text=choice.text,
@@ -307,12 +313,12 @@ def _num_tokens(reply: Reply) -> int | None:
     return reply.num_prompt_tokens + reply.num_completion_tokens
 
 
-def _completion(answer: Answer) -> Completion:
+def _completion(sampled: Sampled) -> Completion:
     return Completion(
         prompt_token_ids=(),
         token_ids=(),
         logprobs=(),
         entropies=(),
-        text=answer.text,
-        finish_reason=answer.finish_reason,
+        text=sampled.text,
+        finish_reason=sampled.finish_reason,
     )

@@ -78,6 +78,8 @@ def read_reply(content: bytes, *, is_chat: bool) -> Reply:
     try:
         document = json.loads(content)
         choices = sorted(document["choices"], key=lambda choice: choice.get("index", 0))
+        if not choices:
+            raise ValueError("no choices")
         usage = document.get("usage") or {}
         return Reply(
             choices=tuple(_choice(choice, is_chat=is_chat) for choice in choices),
@@ -86,7 +88,9 @@ def read_reply(content: bytes, *, is_chat: bool) -> Reply:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         shown = content[:80].decode("utf-8", "replace")
-        raise BadAnswer(f"the answer is no completion ({type(error).__name__}: {error}); it starts {shown!r}") from error
+        raise BadAnswer(
+            f"the answer is no completion ({type(error).__name__}: {error}); it starts {shown!r}"
+        ) from error
 
 
 def _choice(choice: Mapping[str, Any], *, is_chat: bool) -> Choice:

@@ -1,13 +1,13 @@
 """What a model is asked on each benchmark: the words and the form of the benchmark's own scripts, where it has some.
 
-VerilogEval's system lines, instructions and rules are those of github.com/NVlabs/verilog-eval (scripts/sv-generate, MIT)
-and of its first paper (arXiv 2309.07544); its worked examples are read from the user's checkout. RTLLM's descriptions
-bring their own lead-in. Other problems are asked as a policy is trained on them.
+VerilogEval's system lines, instructions and rules are those of github.com/NVlabs/verilog-eval (scripts/sv-generate,
+MIT) and of its first paper (arXiv 2309.07544); its worked examples are read from the user's checkout. RTLLM's
+descriptions bring their own lead-in. Other problems are asked as a policy is trained on them.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,8 @@ MAX_SHOTS = 4
 
 _SPEC_SYSTEM = "\nYou are a Verilog RTL designer that only writes code using correct Verilog syntax.\n"
 _COMPLETE_SYSTEM = (
-    "\nYou only complete chats with syntax correct Verilog code. End the Verilog module code completion with 'endmodule'."
-    " Do not include module, input and output definitions.\n"
+    "\nYou only complete chats with syntax correct Verilog code. End the Verilog module code completion with"
+    " 'endmodule'. Do not include module, input and output definitions.\n"
 )
 _COMPLETE_LEAD_IN = (
     "\n// Implement the Verilog module based on the following description."
@@ -67,8 +67,10 @@ class PromptOptions:
     has_rules: bool = False
 
 
-def make_prompts(benchmark: ScoredBenchmark, root: Path, options: PromptOptions) -> dict[str, Prompt]:
-    """The prompt of each problem, by problem_id. `root` is the checkout that the benchmark was read from.
+def make_prompts(
+    benchmark: ScoredBenchmark, problem_ids: Iterable[str], root: Path, options: PromptOptions
+) -> dict[str, Prompt]:
+    """The prompts of problems, by problem_id. `root` is the checkout that the benchmark was read from.
 
     Raises UsageError for shots or rules that the benchmark does not have, and for a checkout without the examples.
     """
@@ -77,7 +79,7 @@ def make_prompts(benchmark: ScoredBenchmark, root: Path, options: PromptOptions)
         raise UsageError(f"{benchmark.name} has no worked examples; got --shots {options.num_shots}: leave it out")
     if options.has_rules and ask is not _ask_spec:
         raise UsageError(f"{benchmark.name} has no rules of its own; leave out --rules")
-    return {name: ask(problem, root, options) for name, problem in benchmark.problems.items()}
+    return {name: ask(benchmark.problems[name], root, options) for name in problem_ids}
 
 
 def prompt_sha256(prompt: object) -> str:
@@ -109,7 +111,13 @@ def _ask_complete(problem: Problem, root: Path, options: PromptOptions) -> Promp
 
 
 def _ask_v1(problem: Problem, root: Path, options: PromptOptions) -> Prompt:
-    return _framed(_COMPLETE_SYSTEM.strip("\n"), f"{_V1_LEAD_IN}\n\n{problem.prompt.strip()}\n", options)
+    """The problem's prompt is the description in comments, then the header; the paper asks without the comments."""
+    comments, start, header = problem.prompt.partition(f"module {problem.top_module}")
+    lines = [line.removeprefix("//").removeprefix(" ") for line in comments.strip().splitlines()]
+    description = "\n".join(lines).strip()
+    return _framed(
+        _COMPLETE_SYSTEM.strip("\n"), f"{_V1_LEAD_IN}\n\n{description}\n\n{start}{header.rstrip()}\n", options
+    )
 
 
 def _ask_as_it_is(problem: Problem, root: Path, options: PromptOptions) -> Prompt:
@@ -132,7 +140,7 @@ _ASKERS: dict[str, Callable[[Problem, Path, PromptOptions], Prompt]] = {
 
 
 def _framed(system: str, user: str, options: PromptOptions) -> Prompt:
-    """For a model that only goes on from a text, the system line stands in front, as upstream has it for such models."""
+    """For a model that only goes on from a text, the system line stands in front of it."""
     if options.is_chat:
         return Chat(system=system, user=user)
     return f"{system}\n{user}" if system else user
@@ -143,5 +151,7 @@ def _examples(root: Path, task: str, num_shots: int) -> str:
         return ""
     path = root / "scripts" / f"verilog-example-prefix_{task}_{num_shots}-shot.txt"
     if not path.is_file():
-        raise UsageError(f"{path} is missing: --shots {num_shots} needs the checkout's worked examples (1 to {MAX_SHOTS})")
+        raise UsageError(
+            f"{path} is missing: --shots {num_shots} needs the checkout's worked examples (1 to {MAX_SHOTS})"
+        )
     return read_text(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hdl_bench.prompts import prompt_sha256
-from hdl_bench.sampler import Answer
+from hdl_bench.sampler import Sampled
 from toolchain.errors import InfrastructureError, UsageError
 
 Key = tuple[str, int]  # problem_id, sample_idx
@@ -27,12 +27,13 @@ class SampleJournal:
         self._prompts = prompts
         self._hashes = {problem_id: prompt_sha256(prompt) for problem_id, prompt in prompts.items()}
         self.rows: dict[Key, dict[str, Any]] = {}
+        self._num_tokens: list[int | None] = [0, 0]
         if path.exists():
             data = path.read_bytes()
             whole = data[: data.rfind(b"\n") + 1]
             for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
                 row = _row(line, f"{path}: line {number}")
-                self.rows[row["problem_id"], row["sample_idx"]] = row
+                self._take(row)
             if len(whole) < len(data):
                 os.truncate(path, len(whole))
         try:
@@ -40,7 +41,7 @@ class SampleJournal:
         except OSError as error:
             raise InfrastructureError(f"cannot write {path}: {error.strerror}; choose another folder") from error
 
-    def append(self, answers: Sequence[Answer]) -> None:
+    def append(self, answers: Sequence[Sampled]) -> None:
         """Put answers on the disk, all in one write. InfrastructureError when the disk refuses."""
         rows = [
             {
@@ -52,7 +53,7 @@ class SampleJournal:
                 "num_completion_tokens": answer.num_completion_tokens,
                 "seed": answer.seed,
                 "prompt": self._prompts[answer.problem_id],
-                "prompt_sha256": self._hashes[answer.problem_id],
+                "prompt_hash": self._hashes[answer.problem_id],
             }
             for answer in answers
         ]
@@ -64,14 +65,22 @@ class SampleJournal:
             raise InfrastructureError(
                 f"cannot write {self._file.name}: {error.strerror}; free some disk space and --resume"
             ) from error
-        self.rows |= {(row["problem_id"], row["sample_idx"]): row for row in rows}
+        for row in rows:
+            self._take(row)
 
+    @property
     def num_tokens(self) -> tuple[int, int] | None:
-        """Tokens of prompts and of completions so far; None where some answer did not tell."""
-        counts = [(row["num_prompt_tokens"], row["num_completion_tokens"]) for row in self.rows.values()]
-        if any(count is None for pair in counts for count in pair):
-            return None
-        return sum(prompt for prompt, _ in counts), sum(completion for _, completion in counts)
+        """Tokens of prompts and of completions so far; None where some sample does not tell."""
+        prompts, completions = self._num_tokens
+        return None if prompts is None or completions is None else (prompts, completions)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.rows[row["problem_id"], row["sample_idx"]] = row
+        counts = (row["num_prompt_tokens"], row["num_completion_tokens"])
+        self._num_tokens = [
+            None if total is None or count is None else total + count
+            for total, count in zip(self._num_tokens, counts, strict=True)
+        ]
 
     def close(self) -> None:
         self._file.close()

@@ -23,7 +23,7 @@ class Ask:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Sampled:
     """One finished sample. Token counts are None where an endpoint does not tell them.
 
     Tokens that are only known for several samples together are counted with the first of them.
@@ -42,7 +42,7 @@ class Answer:
 class Listener:
     """Who takes the samples: `on_answers` keeps them for good before it returns; `should_stop` ends sampling early."""
 
-    on_answers: Callable[[Sequence[Answer]], None]
+    on_answers: Callable[[Sequence[Sampled]], None]
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -53,9 +53,21 @@ class Sampler(Protocol):
         """What goes to the model for this prompt, exactly: a text, or a list of messages."""
         ...
 
+    def trouble(self) -> str:
+        """What went wrong so far and was tried again, for the person who waits; "" for nothing."""
+        ...
+
     def sample(self, asks: Sequence[Ask], sampling: Sampling, listener: Listener) -> None:
         """Draw what is wanted. `asks` are all problems of the run, those that want nothing too."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerPlan:
+    """How a model is asked, and `open`, which loads or connects it."""
+
+    is_chat: bool
+    open: Callable[[], Sampler]
 
 
 class EngineSampler:
@@ -72,6 +84,9 @@ class EngineSampler:
     def sent(self, prompt: Prompt) -> str:
         return self._render(prompt)
 
+    def trouble(self) -> str:
+        return ""
+
     def sample(self, asks: Sequence[Ask], sampling: Sampling, listener: Listener) -> None:
         """See `Sampler.sample`."""
         size = max(1, self._max_rows // sampling.num_samples)
@@ -85,15 +100,15 @@ class EngineSampler:
             groups = self._engine.generate([ask.prompt for ask in chunk], replace(sampling, seed=seed))
             listener.on_answers(
                 [
-                    _answer(ask, index, group[index], seed)
+                    _sampled(ask, index, group[index], seed)
                     for ask, group in zip(chunk, groups, strict=True)
                     for index in ask.wanted
                 ]
             )
 
 
-def _answer(ask: Ask, index: int, completion: Completion, seed: int) -> Answer:
-    return Answer(
+def _sampled(ask: Ask, index: int, completion: Completion, seed: int) -> Sampled:
+    return Sampled(
         problem_id=ask.problem_id,
         sample_idx=index,
         text=completion.text,

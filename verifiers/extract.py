@@ -1,10 +1,10 @@
 """Takes the Verilog out of a completion: what the simulator compiles, and where in the completion it stands.
 
-The rules, first that applies: reasoning (`<think>..</think>` and other models' marks for it) is dropped, and an unclosed
-one leaves no answer; between the first `[BEGIN]` and its `[DONE]`, where a `[BEGIN]` alone gives nothing, or between
-`<answer>` and `</answer>`; the last fenced block that defines the top module, closed before unclosed, an unclosed fence
-counting to the end; else all of the text, prose included. It repairs nothing: prose around bare code, a wrong module name
-or broken code is for the checks to report.
+The rules, first that applies: reasoning (`<think>..</think>` and other models' marks for it) is dropped, and an
+unclosed one leaves no answer; between the first `[BEGIN]` and its `[DONE]`, where a `[BEGIN]` alone gives nothing, or
+between `<answer>` and `</answer>`; the last fenced block that defines the top module, closed before unclosed, an
+unclosed fence counting to the end; else all of the text, prose included. It repairs nothing: prose around bare code, a
+wrong module name or broken code is for the checks to report.
 """
 
 import re

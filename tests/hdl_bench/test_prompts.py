@@ -27,13 +27,11 @@ def root(tmp_path):
     return tmp_path
 
 
-def ask(name, root, prompt="Copy a to y.", **options):
+def ask(name, root, prompt="Copy a to y.", top="TopModule", **options):
     oracle = ReferenceOracle(golden="", golden_top="TopModule")
-    problem = Problem(
-        problem_id="Prob1", source=name, prompt=prompt, top_module="TopModule", ports=None, oracle=oracle
-    )
+    problem = Problem(problem_id="Prob1", source=name, prompt=prompt, top_module=top, ports=None, oracle=oracle)
     benchmark = ScoredBenchmark(name=name, problems={"Prob1": problem}, prepare=lambda problem_id, text: text)
-    return make_prompts(benchmark, root, PromptOptions(**options))["Prob1"]
+    return make_prompts(benchmark, ["Prob1"], root, PromptOptions(**options))["Prob1"]
 
 
 def test_a_specification_is_asked_as_upstream_asks_it(root):
@@ -67,10 +65,11 @@ def test_a_header_to_be_completed_comes_after_the_description_in_comments(root):
 
 
 def test_the_first_version_asks_with_its_papers_words(root):
-    chat = ask("verilog-eval-v1-human", root, prompt="Invert.\n\nmodule top_module (\n);\n")
+    header = "module top_module (\n  input a // not b\n);\n"
+    chat = ask("verilog-eval-v1-human", root, prompt=f"// Invert.\n//\n// // a table\n\n{header}", top="top_module")
     assert not chat.system.startswith("\n")
     assert chat.user.startswith("Implement the Verilog module based on the following description. Assume that")
-    assert chat.user.endswith("edge triggered unless otherwise stated.\n\nInvert.\n\nmodule top_module (\n);\n")
+    assert chat.user.endswith(f"edge triggered unless otherwise stated.\n\nInvert.\n\n// a table\n\n{header}")
 
 
 def test_a_design_description_is_sent_as_it_is(root):

@@ -9,7 +9,8 @@ from verifiers.extract import answer_text, extract
 TOP = "module TopModule(input a, output y);\n  assign y = a;\nendmodule\n"
 HELPER = "module helper(input a, output y);\n  assign y = ~a;\nendmodule\n"
 USER = "module TopModule(input a, output y);\n  helper h(.a(a), .y(y));\nendmodule\n"
-PIECE_TEXT = "<think>|</think>|</thinking>|<answer>|</answer>|[BEGIN]|[DONE]|```|```verilog\n|\n```\n|~~~\n|> |- |    |prose |module x;|endmodule"
+MARKS = "<think>|</think>|</thinking>|<answer>|</answer>"
+PIECE_TEXT = MARKS + "|[BEGIN]|[DONE]|```|```verilog\n|\n```\n|~~~\n|> |- |    |prose |module x;|endmodule"
 PIECES = st.sampled_from([TOP, HELPER, USER, "\n", "\r\n", "\r", "\x00", "\u2028", *PIECE_TEXT.split("|")])
 
 
