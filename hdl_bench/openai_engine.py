@@ -6,72 +6,27 @@ then still waited for, because they are paid. It keeps nothing: see `hdl_bench.s
 """
 
 import asyncio
-import os
 import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import httpx
 
+from hdl_bench.openai_endpoint import Endpoint, Pace
 from hdl_bench.openai_wire import BadAnswer, Dialect, Refusal, Reply, read_refusal, read_reply, retry_after_s
 from hdl_bench.rate_limit import RateLimiter
 from hdl_bench.sampler import Ask, Listener, Sampled, as_text, derived_seed
 from hdl_bench.types import Completion, Prompt, Sampling
 from toolchain.errors import InfrastructureError, UsageError
 
-OPENAI_URL, OPENAI_KEY_ENV = "https://api.openai.com/v1", "OPENAI_API_KEY"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _RETRIED = (408, 409, 425, 429)  # and all from 500 on
 _USED_UP = ("insufficient_quota", "billing_hard_limit_reached")  # a 429 that no waiting helps
 _CHARACTERS_A_TOKEN = 3
 _LOOK_UP_S = 0.5  # a long wait looks this often whether it is to end
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Endpoint:
-    """Where and what to ask. `key_env` names the environment variable that the key is from; "" for no key."""
-
-    base_url: str
-    model: str
-    key_env: str = ""
-    api_key: str = field(default="", repr=False)
-
-    @classmethod
-    def from_environment(cls, base_url: str, model: str, key_env: str | None) -> "Endpoint":
-        """An endpoint with its key. Without `key_env` only OpenAI's own endpoint is given OpenAI's key.
-
-        Raises UsageError for a URL that is none or holds a password, and for a variable that is not set.
-        """
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"--base-url is {base_url!r}; give http(s)://HOST[:PORT]/v1")
-        if parts.username or parts.password:
-            raise UsageError(
-                "--base-url holds a user name or password; put the key into a variable: --api-key-env NAME"
-            )
-        if key_env is None:
-            key_env = OPENAI_KEY_ENV if base_url.rstrip("/") == OPENAI_URL else ""
-        api_key = os.environ.get(key_env, "").strip() if key_env else ""
-        if key_env and not api_key:
-            raise UsageError(f"the environment variable {key_env} is not set; export the endpoint's key in it")
-        if not (api_key.isascii() and api_key.isprintable()):
-            raise UsageError(f"the key in {key_env} has characters that no key has; export it again")
-        return cls(base_url=base_url.rstrip("/"), model=model, key_env=key_env, api_key=api_key)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """How hard to press. Limits of 0 are none; `timeout_s` bounds one attempt, `max_attempts` those of one request."""
-
-    concurrency: int = 8
-    requests_per_min: float = 0
-    tokens_per_min: float = 0
-    timeout_s: float = 600.0
-    max_attempts: int = 8
-    back_off_s: tuple[float, float] = (1.0, 60.0)  # the first and the longest
 
 
 class OpenAIEngine:

@@ -69,8 +69,9 @@ class VerilogEvalV2:
 
     def prepare(self, problem_id: str, completion: str) -> str:
         """The completion as our judge is to read it: with the given header where it only goes on from it."""
-        if self.sources[problem_id].interface and extract(completion, TOP_MODULE) is None:
-            return f"[BEGIN]{self._extract_as_upstream(problem_id, answer_text(completion))}[DONE]"
+        answer = answer_text(completion)
+        if self.sources[problem_id].interface and answer.strip() and extract(completion, TOP_MODULE) is None:
+            return f"[BEGIN]{self._extract_as_upstream(problem_id, answer)}[DONE]"
         return completion
 
     def compatible_job(self, problem_id: str, completion: str) -> CompatibleJob:

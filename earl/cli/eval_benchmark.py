@@ -53,7 +53,8 @@ def run(options: BenchmarkOptions, verifier: str, *, is_quiet: bool) -> dict[str
         upstream = Upstream([local_executor() for _ in range(options.workers)]) if benchmark.compatible else None
         stop = opened.enter_context(StopRequest())
         sampler = sampler_plan.open()
-        watcher = _watcher(opened, options, plan, sampler, stop)
+        lines = opened.enter_context(_Lines(options, plan, sampler))
+        watcher = Watcher(on_sampling=lines.on_sampling, on_scoring=lines.show, should_stop=lambda: stop.is_set)
         done = evaluate_benchmark(folder, plan, sampler, Judges(ours=ours, prover=prover, upstream=upstream), watcher)
     if done is None:
         console.print(f"stopped; go on with the same command and --resume {folder.path} instead of --run")
@@ -140,7 +141,8 @@ def _prompts_hash(plan: Plan) -> str:
 def _plan_endpoint(options: BenchmarkOptions) -> SamplerPlan:
     if importlib.util.find_spec("httpx") is None:
         raise UsageError("--engine openai needs the package httpx; pip install 'earl-rtl[openai]'")
-    from hdl_bench.openai_engine import OPENAI_URL, Endpoint, OpenAIEngine, Pace
+    from hdl_bench.openai_endpoint import OPENAI_URL, Endpoint, Pace
+    from hdl_bench.openai_engine import OpenAIEngine
     from hdl_bench.openai_wire import Dialect
 
     is_chat = options.template != "plain"
@@ -167,22 +169,33 @@ def _field(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _watcher(opened: ExitStack, options: BenchmarkOptions, plan: Plan, sampler: Sampler, stop: StopRequest) -> Watcher:
-    """Two live lines, one after the other: sampling with what it costs, then what is left to score."""
-    line = opened.enter_context(ProgressLine(console, plan.benchmark.name))
+class _Lines:
+    """One live line a phase: sampling with what it costs, then what is left to score."""
 
-    def on_sampling(standing: Standing) -> None:
+    def __init__(self, options: BenchmarkOptions, plan: Plan, sampler: Sampler) -> None:
+        self._options, self._plan, self._sampler = options, plan, sampler
+        self._title, self._opened = "", ExitStack()
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._opened.close()
+
+    def on_sampling(self, standing: Standing) -> None:
         parts = [f"{standing.num_judged} judged", f"{standing.num_passed} pass"]
-        if options.price and (cost := _cost_usd(options, standing.num_tokens)) is not None:
+        if (cost := _cost_usd(self._options, standing.num_tokens)) is not None:
             parts.append(f"${cost:.2f}")
-        if trouble := sampler.trouble():
+        if trouble := self._sampler.trouble():
             parts.append(printable(trouble)[:_SHOWN_TROUBLE])
-        line.update(standing.num_sampled, plan.num_samples, "  ".join(parts))
+        self.show("sampling", standing.num_sampled, self._plan.num_samples, "  ".join(parts))
 
-    def on_scoring(what: str, num_done: int, num_jobs: int) -> None:
-        line.update(num_done, num_jobs, what)
-
-    return Watcher(on_sampling=on_sampling, on_scoring=on_scoring, should_stop=lambda: stop.is_set)
+    def show(self, title: str, num_done: int, num_all: int, text: str = "") -> None:
+        if title != self._title:
+            self._opened.close()
+            self._title = title
+            self._line = self._opened.enter_context(ProgressLine(console, title))
+        self._line.update(num_done, num_all, text)
 
 
 def _cost_usd(options: BenchmarkOptions, num_tokens: tuple[int, int] | None) -> float | None:

@@ -13,7 +13,6 @@ from transformers import DynamicCache
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
 from earl.policy import Policy, head_weight, unusual_head
 from hdl_bench.types import Completion, Prompt, Sampling
-from toolchain.errors import UsageError
 
 
 class HfEngine:
@@ -27,10 +26,6 @@ class HfEngine:
         self._policy_version = 0
         self._has_plain_head = not unusual_head(policy.model)
         accepted = inspect.signature(policy.model.forward).parameters
-        if "past_key_values" not in accepted:
-            raise UsageError(
-                f"{type(policy.model).__name__} keeps no keys and values, so this engine cannot sample it; use vllm"
-            )
         self._inputs = [name for name in ("input_ids", "attention_mask", "position_ids") if name in accepted]
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
