@@ -124,7 +124,7 @@ def _settings(options: BenchmarkOptions, plan: Plan, style: str) -> dict[str, An
         "shots": options.shots,
         "rules": options.has_rules,
         "prompts_hash": _prompts_hash(plan),
-        "sampling": asdict(plan.sampling),
+        **asdict(plan.sampling),
     }
     if options.engine == "openai":
         return settings | {"base_url": options.base_url, "body": list(options.body)}

@@ -5,6 +5,7 @@ One batch is left-padded; a row that has finished goes on unread until the batch
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from transformers import DynamicCache
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
 from earl.policy import Policy, head_weight, unusual_head
 from hdl_bench.types import Completion, Prompt, Sampling
+from toolchain.errors import UsageError
 
 
 class HfEngine:
@@ -25,7 +27,10 @@ class HfEngine:
         self._dtype, self._max_rows = dtype, max_rows
         self._policy_version = 0
         self._has_plain_head = not unusual_head(policy.model)
+        if policy.model._is_stateful:  # transformers' word for a state in place of keys and values
+            raise UsageError(f"{type(policy.model).__name__} has no attention; this engine cannot sample it: use vllm")
         accepted = inspect.signature(policy.model.forward).parameters
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"  # by version of transformers
         self._inputs = [name for name in ("input_ids", "attention_mask", "position_ids") if name in accepted]
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
@@ -68,12 +73,13 @@ class HfEngine:
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones((len(records), 1))], dim=1)
 
-    def _logits(self, inputs: dict[str, torch.Tensor], cache: DynamicCache) -> torch.Tensor:
+    def _logits(self, inputs: dict[str, Any], cache: DynamicCache) -> torch.Tensor:
         """Logits (R, V) of the next tokens. A plain head is applied in the weights' own precision, as in training."""
+        inputs = {**inputs, self._cache_name: cache, "use_cache": True}
         if not self._has_plain_head:
-            output = self._model(**inputs, past_key_values=cache, use_cache=True, **self._last_only)
+            output = self._model(**inputs, **self._last_only)
             return output.logits[:, -1]
-        hidden = self._model.base_model(**inputs, past_key_values=cache, use_cache=True).last_hidden_state
+        hidden = self._model.base_model(**inputs).last_hidden_state
         weight = head_weight(self._model)
         with torch.autocast(weight.device.type, enabled=False):
             return F.linear(hidden[:, -1].to(weight.dtype), weight)

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, BloomConfig, Gemma2Config, MambaC
 from earl.benchmark_eval import EvalFolder, Plan, Watcher, evaluate_benchmark
 from earl.config import SamplingConfig
 from earl.engine import make_engine
+from earl.engine.sampling import RowRecord
 from earl.journal import JournaledJudge, VerdictJournal
 from earl.policy import Policy, PromptEncoder, load_eval_encoder
 from earl.samplers import LocalOptions, plan_transformers
@@ -184,21 +185,19 @@ def test_every_stop_token_of_the_generation_config_ends_a_completion(tiny_policy
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 11, 12]}))
     encoder = load_eval_encoder(str(folder), max_tokens=8)
     assert encoder.stop_token_ids == {0, 11, 12}
-    sampler = local(folder, max_tokens=60).open()
-    kept = []
-    asks = [Ask(problem_id="p", prompt="assign y", wanted=tuple(range(30)))]
-    sampling = Sampling(num_samples=30, max_tokens=60, temperature=2.0)
-    sampler.sample(asks, sampling, Listener(on_answers=kept.extend))
-    assert len(kept) == 30
-    assert {sample.finish_reason for sample in kept} == {"stop", "length"}
+    record = RowRecord([1])
+    record.append(5, 0.0, 0.0, encoder.stop_token_ids)
+    assert not record.is_finished
+    record.append(12, 0.0, 0.0, encoder.stop_token_ids)
+    completion = record.to_completion(encoder, 0)
+    assert (completion.finish_reason, completion.text) == ("stop", encoder.decode([5]))
 
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
-MODELS = {  # soft-capped logits and a sliding window; positions by attention bias alone; no attention at all
+MODELS = {  # soft-capped logits and a sliding window; positions by attention bias alone
     "gemma2": (Gemma2Config, SMALL | HEADS | {"head_dim": 8, "sliding_window": 4, "final_logit_softcapping": 0.5}),
     "bloom": (BloomConfig, SMALL | {"n_head": 4, "n_layer": 2}),
-    "mamba": (MambaConfig, SMALL | {"state_size": 4}),
 }
 
 
@@ -220,6 +219,12 @@ def test_any_causal_model_is_sampled_with_its_own_logits(tiny_encoder, name):
         start = len(completion.prompt_token_ids)
         expected = [float(logprobs[start - 1 + i, token]) for i, token in enumerate(completion.token_ids)]
         assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_without_attention_is_refused(tiny_encoder):
+    model = AutoModelForCausalLM.from_config(MambaConfig(vocab_size=300, **SMALL, state_size=4))
+    with pytest.raises(UsageError, match="MambaForCausalLM has no attention"):
+        make_engine(Policy(model=model, encoder=tiny_encoder), SamplingConfig(engine="hf"), dtype="float32")
 
 
 def test_an_engine_is_asked_for_whole_chunks_and_gives_what_is_wanted():
