@@ -38,6 +38,8 @@ def run(options: BenchmarkOptions, verifier: str, *, is_quiet: bool) -> dict[str
     """Sample and score; the results document, which is also in the run's folder and, unless quiet, shown on stdout."""
     if options.root is None or options.model is None:
         raise UsageError(f"--benchmark {options.benchmark} needs --root and --model")
+    if options.run and options.resume:
+        raise UsageError("--run is for a new run, --resume for an old one; give one of them")
     benchmark = load_benchmark(options.benchmark, options.root)
     sampling = _sampling(options)
     sampler_plan = _plan_sampler(options)
@@ -47,6 +49,7 @@ def run(options: BenchmarkOptions, verifier: str, *, is_quiet: bool) -> dict[str
     settings = _settings(options, plan, "chat" if ask.is_chat else "plain")
     resumed = options.resume
     folder = EvalFolder.reopen(resumed, settings) if resumed else EvalFolder.create(options.run, settings)
+    console.print(f"run folder: {folder.path}")
     with ExitStack() as opened:
         prover = open_prover(opened, options.is_formal) if benchmark.has_stock_testbenches else None
         ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=options.workers)))
