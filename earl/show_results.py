@@ -9,11 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from earl.printable import printable
-from hdl_bench.compatible import LETTERS
 
 Document = Mapping[str, Any]
 
-_SHOWN_DISAGREEMENTS = 20
+_SHOWN_DISAGREEMENTS = 20  # of each kind
 _SHOWN_CONFIG = ("model", "engine", "temperature", "top_p", "seed", "max_tokens", "prompt_style", "num_shots")
 
 
@@ -24,9 +23,7 @@ def render_results(document: Document) -> RenderableType:
         parts[2:2] = [group_table("category", groups), Text()]
     if groups := document["results"]["by_difficulty"]:
         parts[2:2] = [group_table("difficulty", groups), Text()]
-    if document["disagreements"]:
-        parts.append(disagreement_table(document["disagreements"]))
-    return Group(*parts)
+    return Group(*parts, *disagreement_tables(document["disagreements"]))
 
 
 def rate_rows(document: Document) -> list[tuple[str, str, str]]:
@@ -36,10 +33,18 @@ def rate_rows(document: Document) -> list[tuple[str, str, str]]:
     for rule, words in (("hardened", "hardened"), ("compatible", "upstream's rule")):
         blocks = results[rule] or {"all": {}, "sound": {}}
         for name in blocks["all"]:
-            label = f"pass@1, {words} and arithmetic" if name == "upstream" else f"{name}, {words}"
-            rows.append((label, *(rate_text(blocks[side].get(name)) for side in ("all", "sound"))))
+            rows.append((f"{name}, {words}", *(rate_text(blocks[side].get(name)) for side in ("all", "sound"))))
+        if "upstream" in blocks:
+            rows.append(("pass@1, upstream's arithmetic", rate_text(blocks["upstream"]), ""))
     rows += [(f"{name.replace('_', ' ')} rate", rate_text(rate), "") for name, rate in results["rates"].items()]
-    return rows
+    return rows + [(f"{name} of passes, golden = 1", mean, "") for name, mean in size_rows(document)]
+
+
+def size_rows(document: Document) -> list[tuple[str, str]]:
+    """(cells, wires or depth, geometric mean of the ratio to the golden) where synthesis was asked for."""
+    sizes = document["results"]["synthesis"] or {}
+    means = [(name, figure["geometric_mean"]) for name, figure in sizes.items() if name != "num_passes"]
+    return [(name, "-" if mean is None else f"{mean:.2f}") for name, mean in means]
 
 
 def rate_text(rate: Mapping[str, Any] | None) -> str:
@@ -82,7 +87,7 @@ def row_table(document: Document) -> Table:
         table.add_row(f"proof: {proof}", f"{count:,}")
     table.add_section()
     for letter, count in summary["letters"].items():
-        table.add_row(f"upstream {letter}  {LETTERS.get(letter, '')}", f"{count:,}")
+        table.add_row(f"upstream {letter}  {document['letters'].get(letter, '')}", f"{count:,}")
     return table
 
 
@@ -100,25 +105,28 @@ def group_table(what: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def disagreement_table(disagreements: Sequence[Mapping[str, Any]]) -> Table:
-    """Where upstream's rule and ours part ways, and why."""
-    hidden = len(disagreements) - _SHOWN_DISAGREEMENTS
-    table = _table(f"\n{len(disagreements)} rows on which upstream's rule and ours part ways")
-    table.caption = f"and {hidden} more: `earl report` lists all" if hidden > 0 else None
-    for heading in ("problem", "row", "upstream", "ours", "why"):
-        table.add_column(heading)
-    for row in disagreements[:_SHOWN_DISAGREEMENTS]:
-        sides = ["pass" if row[side] else "fail" for side in ("compatible", "passed")]
-        table.add_row(Text(row["problem_id"]), str(row["sample_idx"]), *sides, Text(printable(row["reason"])))
-    return table
+def disagreement_tables(disagreements: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Where upstream's rule and ours part ways, and why: first what upstream would have passed."""
+    tables = []
+    for passes, words in ((True, "upstream's rule passes and ours does not"), (False, "ours passes, not upstream's")):
+        rows = [row for row in disagreements if row["compatible"] is passes]
+        table = _table(f"\n{words}: {len(rows)} rows")
+        for heading in ("problem", "row", "why"):
+            table.add_column(heading)
+        for row in rows[:_SHOWN_DISAGREEMENTS]:
+            table.add_row(Text(row["problem_id"]), str(row["sample_idx"]), Text(printable(row["reason"])))
+        if (hidden := len(rows) - _SHOWN_DISAGREEMENTS) > 0:
+            table.caption = f"and {hidden} more: `earl report` lists all"
+        tables += [table] if rows else []
+    return tables
 
 
-def config_text(document: Document) -> str:
+def config_text(document: Document, *, with_model: bool = True) -> str:
     """n, temperature, top_p, seed and what else is known of the sampling; what is not known is said to be so."""
     nums, config = document["n-samples"], document["config"]
     fewest, most = nums["rows_per_problem_min"], nums["rows_per_problem_max"]
     said = [f"n {fewest}" if fewest == most else f"n {fewest} to {most}"]
-    for name in _SHOWN_CONFIG:
+    for name in _SHOWN_CONFIG if with_model else _SHOWN_CONFIG[1:]:
         value = config.get(name)
         if value is not None or name in ("model", "temperature", "top_p", "seed"):
             said.append(f"{name} {'not given' if value is None else value}")

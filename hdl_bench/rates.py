@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdl_bench.score import Score, ScoredRow
+from hdl_bench.sizes import sizes_of
 from hdl_bench.statistics import KS, Estimate, estimate, pass_at_k
 from verifiers.formal import FormalOutcome
 from verifiers.types import Outcome
@@ -79,9 +80,12 @@ def results_of(score: Score, *, is_greedy: bool = False) -> dict[str, Any]:
     return {
         "hardened": _all_and_sound(counts, lambda chosen: _hardened_block(chosen, is_greedy)),
         "compatible": (
-            _all_and_sound(counts, lambda chosen: _compatible_block(score, chosen, is_greedy)) if has_upstream else None
+            _all_and_sound(counts, lambda chosen: _compatible_block(chosen, is_greedy)) | _upstream(score, counts)
+            if has_upstream
+            else None
         ),
         "rates": _rates(score),
+        "synthesis": sizes_of(score.rows),
         "by_category": _by(counts, lambda count: count.category, is_greedy),
         "by_difficulty": _by(counts, lambda count: str(count.difficulty) if count.difficulty else "", is_greedy),
         "failures": _failures(score),
@@ -108,13 +112,16 @@ def _hardened_block(counts: Sequence[ProblemCount], is_greedy: bool) -> Block:
     return _pass_rates([count.hardened for count in counts], _ks([count.num_rows for count in counts], is_greedy))
 
 
-def _compatible_block(score: Score, counts: Sequence[ProblemCount], is_greedy: bool) -> Block:
-    """By upstream's pass rule, with the unbiased estimator; `upstream` is the figure that their arithmetic gives."""
-    pairs = {count.problem_id: count.compatible for count in counts}
-    block = _pass_rates([*pairs.values()], _ks([num for num, _ in pairs.values()], is_greedy))
-    if score.benchmark.upstream_rate is not None and pairs:
-        block["upstream"] = {"value": score.benchmark.upstream_rate(pairs)}
-    return block
+def _compatible_block(counts: Sequence[ProblemCount], is_greedy: bool) -> Block:
+    """By upstream's pass rule, with the unbiased estimator."""
+    pairs = [count.compatible for count in counts]
+    return _pass_rates(pairs, _ks([num for num, _ in pairs], is_greedy))
+
+
+def _upstream(score: Score, counts: Sequence[ProblemCount]) -> Block:
+    """The figure that upstream's own arithmetic gives, over all problems as they take it."""
+    rate = score.benchmark.upstream_rate
+    return {"upstream": {"value": rate({count.problem_id: count.compatible for count in counts})}} if rate else {}
 
 
 def _ks(nums: Sequence[int], is_greedy: bool) -> tuple[int, ...]:

@@ -69,6 +69,7 @@ def results_document(score: Score, run_info: RunInfo) -> dict[str, Any]:
         "hashes": _hashes(score, run_info),
         "problems": [asdict(count) for count in counts],
         "verdicts": [_row_document(row) for row in score.rows],
+        "letters": dict(score.benchmark.compatible.letters) if score.benchmark.compatible else {},
         "disagreements": [_disagreement(row) for row in score.disagreements],
         "errata": [
             {"problem_id": erratum.problem_id, "kinds": list(erratum.kinds), "note": erratum.note}
@@ -151,6 +152,8 @@ def _row_document(row: ScoredRow) -> dict[str, Any]:
     }
     if row.proof is not None:
         document["formal"] = row.proof.value
+    if row.sizes is not None:
+        document["sizes"] = asdict(row.sizes)
     if row.compatible is not None:
         document["compatible"] = {"passed": row.compatible.passed, "letter": row.compatible.letter}
     return document
@@ -179,7 +182,7 @@ def _summary(score: Score, document: Mapping[str, Any]) -> dict[str, Any]:
         "num_tool_errors": results["tool_errors"]["num_rows"],
         "pass@1": _value(results["hardened"]["all"]),
         "pass@1_sound": _value(results["hardened"]["sound"]),
-        "pass@1_compatible": compatible and _value(compatible["all"], "upstream", "pass@1"),
+        "pass@1_compatible": compatible and _value(compatible | compatible["all"], "upstream", "pass@1"),
         "num_disagreements": len(score.disagreements),
         "outcomes": dict(Counter(row.verdict.outcome.value for row in score.rows).most_common()),
         "proofs": dict(Counter(row.proof.value for row in score.rows if row.proof).most_common()),

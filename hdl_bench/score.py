@@ -4,23 +4,28 @@ Rows stay as they come: in input order, duplicates included. It samples nothing 
 is `hdl_bench.rates`.
 """
 
+import functools
 import queue
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
+from hdl_bench.compatible import Answer, CompatibleResult, CompatibleRule
+from hdl_bench.errata import merged
 from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
+from hdl_bench.soundness import shown_errata
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
-from verifiers.checker import run_check
+from verifiers.checker import Checker, run_check
 from verifiers.connect import Judge
 from verifiers.formal import FormalOutcome, FormalProver
+from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Verdict
 
@@ -29,11 +34,27 @@ Progress = Callable[[str, int, int], None]  # what is under way, number done, nu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0."""
+    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0. `is_extracted`: it is a file
+    that upstream's scripts took out of an answer already."""
 
     problem_id: str
     sample_idx: int
     completion: str
+    is_extracted: bool = False
+
+    @property
+    def answer(self) -> Answer:
+        """The row as upstream's rule takes it."""
+        return Answer(problem_id=self.problem_id, completion=self.completion, is_extracted=self.is_extracted)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeRatios:
+    """Figures of a synthesized candidate over those of the golden; None where there is no ratio."""
+
+    cells: float | None
+    wires: float | None
+    depth: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +68,7 @@ class ScoredRow:
     compatible: CompatibleResult | None
     proof: FormalOutcome | None = None
     candidate: str | None = None
+    sizes: SizeRatios | None = None  # of a pass, where synthesis was asked for
 
     @property
     def is_disagreement(self) -> bool:
@@ -108,17 +130,28 @@ def score_samples(
         answers = prove_passes(problems, judgements, judges.prover, lambda done: progress("proofs", done, len(samples)))
     results: list[CompatibleResult | None] = [None] * len(samples)
     if judges.upstream is not None and benchmark.compatible is not None:
-        compatible_jobs = [benchmark.compatible(s.problem_id, s.completion) for s in samples]
-        results = [*judges.upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
+        upstream_answers = [sample.answer for sample in samples]
+        show = functools.partial(progress, "compatible")
+        results = [*judges.upstream.run_all(benchmark.compatible, upstream_answers, show)]
     candidates = [judgement.candidate and judgement.candidate.text for judgement in judgements]
     rows = zip(samples, answers, results, candidates, strict=True)
     return Score(
-        benchmark=benchmark,
+        benchmark=_with_shown_errata(benchmark, samples, judgements),
         rows=tuple(
             ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof, candidate=candidate)
             for sample, (verdict, proof), result, candidate in rows
         ),
     )
+
+
+def _with_shown_errata(
+    benchmark: ScoredBenchmark, samples: Sequence[Sample], judgements: Sequence[Judgement]
+) -> ScoredBenchmark:
+    """The benchmark with what is wrong with its problems here, beside what was known."""
+    names = [sample.problem_id for sample in samples]
+    shown = shown_errata(zip(names, (judgement.verdict for judgement in judgements), strict=True))
+    errata = {name: merged(benchmark.errata.get(name), found) for name, found in shown.items()}
+    return replace(benchmark, errata=benchmark.errata | {name: found for name, found in errata.items() if found})
 
 
 class Upstream:
@@ -128,29 +161,30 @@ class Upstream:
     """
 
     def __init__(self, executors: Sequence[Executor]) -> None:
-        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
-        self._checker = CompatibleChecker(iverilog=iverilog, vvp=vvp)
+        self._iverilog, self._vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._num_executors = len(executors)
         self._free: queue.SimpleQueue[Executor] = queue.SimpleQueue()
         for executor in executors:
             self._free.put(executor)
 
     def run_all(
-        self, jobs: Sequence[CompatibleJob], progress: Callable[[int, int], None]
+        self, rule: CompatibleRule, answers: Sequence[Answer], progress: Callable[[int, int], None]
     ) -> tuple[CompatibleResult, ...]:
         """The results, in order."""
+        checker = rule.checker(self._iverilog, self._vvp)
+        jobs = [rule.job(answer) for answer in answers]
         with ThreadPoolExecutor(max_workers=self._num_executors) as pool:
-            futures = {job: pool.submit(self._run, job) for job in dict.fromkeys(jobs)}
+            futures = {job: pool.submit(self._run, checker, job) for job in dict.fromkeys(jobs)}
             results = []
             for num_done, job in enumerate(jobs, start=1):
-                results.append(futures[job].result())
+                results.append(rule.result(futures[job].result()))
                 progress(num_done, len(jobs))
         return tuple(results)
 
-    def _run(self, job: CompatibleJob) -> CompatibleResult:
+    def _run(self, checker: Checker[Any, str], job: Hashable) -> str:
         executor = self._free.get()
         try:
-            return run_check(self._checker, job, executor)
+            return run_check(checker, job, executor)
         finally:
             self._free.put(executor)
 
@@ -168,7 +202,7 @@ def reason_of(row: ScoredRow) -> str:
     """Why upstream's rule and ours part ways on a row."""
     assert row.compatible is not None, "only a row with upstream's result can disagree"
     if row.verdict.passed:
-        return f"passes ours; upstream's letter is {row.compatible.letter} ({LETTERS[row.compatible.letter]})"
+        return f"passes ours; upstream's letter is {row.compatible.letter} ({row.compatible.meaning})"
     verdict = row.verdict
     said = [diagnostic.message for diagnostic in verdict.diagnostics[:1]]
     if verdict.outcome is Outcome.MISMATCH and verdict.first_mismatch is not None:

@@ -1,10 +1,12 @@
 """Reads what the testbench printed and compares it with the golden's trace, outside any simulator.
 
 A golden bit that is x matches anything; x or z of the candidate matches a golden x only; a golden z needs a z. These
-are VerilogEval's rules (`===` against the golden masked where it is x).
+are VerilogEval's rules (`===` against the golden masked where it is x). An output that the golden never drives is not
+compared.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verifiers.stimulus import Stimulus
@@ -117,7 +119,8 @@ def expectation_of(golden: Trace, stimulus: Stimulus) -> Expectation:
     assert golden.num_rows == len(stimulus.rows), (golden.num_rows, len(stimulus.rows))
     scored = range(stimulus.first_scored_row, golden.num_rows)
     samples = {
-        name: tuple(row for row in scored if has_known_bit(column[row])) for name, column in golden.values.items()
+        name: tuple(row for row in scored if has_known_bit(column[row])) if _is_driven(column, scored) else ()
+        for name, column in golden.values.items()
     }
     return Expectation(
         trace=golden,
@@ -163,6 +166,11 @@ def compare(expectation: Expectation, candidate: Trace) -> Comparison:
 def has_known_bit(expected: str) -> bool:
     """Whether the golden says anything in this sample: a bit other than x."""
     return expected.strip("x") != ""
+
+
+def _is_driven(column: Sequence[str], rows: range) -> bool:
+    """Whether the golden drives an output at all: one that floats in every row says nothing of what it should be."""
+    return any(column[row].strip("z") for row in rows)
 
 
 def matches(expected: str, got: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earl.cli.common import console, json_option, print_json
+from earl.cli.common import console, json_option, print_json, progress_bar
 from earl.printable import printable
 
 if TYPE_CHECKING:
@@ -95,10 +95,7 @@ def _gate(*, num_workers: int, is_formal: bool, seed: int) -> "Iterator[OracleGa
 
 def _with_progress(checks: "Iterator[ProblemCheck]", num_problems: int) -> "Iterator[ProblemCheck]":
     """The checks as they come, told on stderr: a live line, and a line for each problem that fails."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("goldens and mutants", total=num_problems)
         for check in checks:
             progress.update(task, advance=1, description=printable(check.problem_id))

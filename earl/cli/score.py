@@ -5,19 +5,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earl.cli.common import console
+from earl.cli.common import console, progress_bar
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+
+    from rich.progress import TaskID
 
     from hdl_bench.results import RunInfo
     from verifiers.formal import FormalProver
 
 
 @click.command()
-@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, ...")
+@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, rtllm-v2, ...")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
-@click.option("--samples", type=click.Path(path_type=Path), required=True, help="JSON lines: problem_id, completion.")
+@click.option(
+    "--samples",
+    type=click.Path(path_type=Path),
+    help="JSON lines: problem_id, completion. Or VerilogEval's build folder.",
+)
+@click.option("--trials", type=click.Path(path_type=Path), help="RTLLM's folder of t1/DESIGN.v, t2/DESIGN.v, ...")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write rates, verdicts and hashes to this file.")
 @click.option(
     "--results", "folder", type=click.Path(path_type=Path), help="Write results_*.json and samples_*.jsonl here."
@@ -34,16 +41,19 @@ if TYPE_CHECKING:
 @click.option(
     "--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches. Default: if pyosys."
 )
+@click.option("--synthesis", "is_sized", is_flag=True, help="Sizes of passes beside the golden's (needs pyosys).")
 def command(  # noqa: PLR0913  (one parameter an option)
     name: str,
     root: Path,
-    samples: Path,
+    samples: Path | None,
+    trials: Path | None,
     out: Path | None,
     folder: Path | None,
     infos: tuple[str, ...],
     verifier: str,
     workers: int,
     is_formal: bool | None,
+    is_sized: bool,
 ) -> None:
     """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
 
@@ -59,26 +69,34 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from earl.show_results import render_results
     from hdl_bench.benchmarks import load_benchmark
     from hdl_bench.results import results_document, sample_rows, write_results
-    from hdl_bench.score import Judges, Upstream, read_samples, score_samples
+    from hdl_bench.sample_files import read_rows
+    from hdl_bench.score import Judges, Upstream, score_samples
+    from hdl_bench.sizes import with_sizes
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
+    from verifiers.synthesis import Synthesizer
 
     run_info = read_info(infos)
     benchmark = load_benchmark(name, root)
-    rows = read_samples(samples, benchmark)
+    rows = read_rows(benchmark, samples=samples, trials=trials)
     upstream = None
     if benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])
     with ExitStack() as opened:
         prover = open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
         ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=workers)))
-        status = opened.enter_context(console.status(""))
+        progress = opened.enter_context(progress_bar(console))
+        tasks: dict[str, TaskID] = {}
 
         def show(what: str, num_done: int, num_jobs: int) -> None:
-            status.update(f"{what}: {num_done} of {num_jobs} judged")
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=num_jobs)
+            progress.update(tasks[what], completed=num_done)
 
         judges = Judges(ours=ours, prover=prover, upstream=upstream)
         score = score_samples(benchmark, rows, judges, progress=show)
+        if is_sized:
+            score = with_sizes(score, opened.enter_context(Synthesizer()), show)
     document = results_document(score, run_info)
     if out:
         write_atomically(out, document)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from hdl_bench.compatible import CompatibleResult, rate_cut_to_per_cent
+from hdl_bench.compatible import CompatibleRule
+from hdl_bench.compatible_verilog_eval import LETTERS, VerilogEvalChecker, rate_in_whole_per_cent
 from hdl_bench.errata import Erratum
 from hdl_bench.score import Sample, Score, ScoredRow
 from hdl_bench.scored import ScoredBenchmark
@@ -19,6 +20,7 @@ OUTCOMES = {
     "f": Outcome.FORBIDDEN_CONSTRUCT,
     "?": Outcome.TOOL_ERROR,
 }
+RULE = CompatibleRule(letters=LETTERS, checker=VerilogEvalChecker, job=lambda answer: answer)
 
 
 def score_of(
@@ -34,7 +36,8 @@ def score_of(
         name="verilog-eval-v2-spec" if upstream else "procedural",
         problems={name: _problem(name, (families or {}).get(name, "")) for name in rows},
         prepare=lambda problem_id, completion: completion,
-        upstream_rate=rate_cut_to_per_cent if upstream else None,
+        compatible=RULE if upstream else None,
+        upstream_rate=rate_in_whole_per_cent if upstream else None,
         errata={name: Erratum(problem_id=name, kinds=("weak_testbench",), note="why") for name in errata},
     )
     return Score(
@@ -43,7 +46,7 @@ def score_of(
             ScoredRow(
                 sample=Sample(problem_id=name, sample_idx=index, completion=f"{name} {index}"),
                 verdict=_verdict(OUTCOMES[letter]),
-                compatible=CompatibleResult(letter=upstream[name][index]) if upstream else None,
+                compatible=RULE.result(upstream[name][index]) if upstream else None,
                 proof=FormalOutcome(proofs[name]) if proofs and letter == "P" else None,
                 candidate=f"module {name}_{index}; endmodule",
             )

@@ -1,9 +1,14 @@
 """Rates by hand: tool errors leave n, k goes as far as the rows, upstream's arithmetic beside the unbiased one."""
 
+from dataclasses import replace
+
 import pytest
 from scores_by_hand import score_of
 
 from hdl_bench.rates import problem_counts, results_of
+from hdl_bench.score import SizeRatios
+from hdl_bench.sizes import sizes_of, with_sizes
+from verifiers.synthesis import SynthesisStatistics
 
 
 def test_pass_rates_by_hand():
@@ -14,8 +19,8 @@ def test_pass_rates_by_hand():
     assert hardened["all"]["pass@1"]["n_problems"] == 3
     assert hardened["sound"]["pass@1"]["value"] == pytest.approx((1 / 3 + 1) / 2)
     assert compatible["all"]["pass@1"]["value"] == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert compatible["all"]["upstream"]["value"] == pytest.approx((0.66 + 1 + 0) / 3)
-    assert compatible["sound"]["upstream"]["value"] == pytest.approx((0.66 + 1) / 2)
+    assert compatible["sound"]["pass@1"]["value"] == pytest.approx((2 / 3 + 1) / 2)
+    assert compatible["upstream"]["value"] == pytest.approx((0.66 + 1 + 0) / 3)
     low, high = hardened["all"]["pass@1"]["ci95"]
     assert 0 <= low < hardened["all"]["pass@1"]["value"] < high <= 1
 
@@ -80,3 +85,38 @@ def test_counts_of_a_problem():
     [count] = problem_counts(score_of({"a": "Pm?"}, upstream={"a": "..R"}, errata=("a",), families={"a": "mux"}))
     assert (count.num_rows, count.num_samples, count.num_passed, count.num_passed_compatible) == (3, 2, 1, 2)
     assert (count.category, count.difficulty, count.is_sound, count.num_tool_errors) == ("mux", 3, False, 1)
+
+
+def test_sizes_are_geometric_means_over_passes():
+    rows = score_of({"a": "PPm"}).rows
+    sizes = (SizeRatios(cells=2.0, wires=1.0, depth=None), SizeRatios(cells=0.5, wires=4.0, depth=None), None)
+    found = sizes_of([replace(row, sizes=size) for row, size in zip(rows, sizes, strict=True)])
+    assert found == {
+        "num_passes": 2,
+        "cells": {"geometric_mean": pytest.approx(1.0), "num_passes": 2},
+        "wires": {"geometric_mean": pytest.approx(2.0), "num_passes": 2},
+        "depth": {"geometric_mean": None, "num_passes": 0},
+    }
+    assert sizes_of(rows) is None
+
+
+class FakeSynthesizer:
+    """As many cells as the text has characters; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def statistics(self, text: str, top: str) -> SynthesisStatistics:
+        self.asked.append(text)
+        nums = dict.fromkeys(("num_flip_flops", "num_latches", "num_wires", "depth"), 0)
+        return SynthesisStatistics(num_cells=len(text), num_wire_bits=2, cells={}, **nums)
+
+
+def test_only_passes_are_synthesized_and_equal_designs_once():
+    synthesizer, told = FakeSynthesizer(), []
+    score = with_sizes(score_of({"a": "PmP"}), synthesizer, lambda *now: told.append(now))
+    candidates = ["module a_0; endmodule", "module a_2; endmodule"]
+    assert synthesizer.asked == [candidates[0], "module a; endmodule", candidates[1]]
+    assert [row.sizes and row.sizes.cells for row in score.rows] == [21 / 19, None, 21 / 19]
+    assert score.rows[0].sizes.depth == 1.0
+    assert told[-1] == ("synthesis", 3, 3)

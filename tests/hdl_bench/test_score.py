@@ -8,6 +8,7 @@ from stock_checkout import PROBLEMS, write_checkout
 
 from hdl_bench.benchmarks import load_benchmark
 from hdl_bench.compatible import CompatibleResult
+from hdl_bench.compatible_verilog_eval import LETTERS, rate_in_whole_per_cent
 from hdl_bench.errata import Erratum
 from hdl_bench.score import Judges, Sample, ScoredRow, Upstream, read_samples, reason_of, score_samples
 from hdl_bench.scored import ScoredBenchmark
@@ -32,6 +33,7 @@ def benchmark_of(*names: str, errata: tuple[str, ...] = ()) -> ScoredBenchmark:
         name="procedural",
         problems={name: problem_of(name) for name in names},
         prepare=lambda problem_id, completion: completion,
+        upstream_rate=rate_in_whole_per_cent,
         errata={name: Erratum(problem_id=name, kinds=("unsatisfiable",), note="") for name in errata},
     )
 
@@ -40,7 +42,7 @@ def row_of(name: str, index: int, *, outcome: Outcome, letter: str | None = None
     return ScoredRow(
         sample=Sample(problem_id=name, sample_idx=index, completion=""),
         verdict=Verdict(outcome=outcome, stage=Stage.COMPARE, seed=5, **fields),
-        compatible=None if letter is None else CompatibleResult(letter=letter),
+        compatible=None if letter is None else CompatibleResult(letter=letter, meaning=LETTERS[letter]),
     )
 
 
