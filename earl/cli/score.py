@@ -83,7 +83,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     if benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])
     with ExitStack() as opened:
-        prover = _open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
+        prover = open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
         ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=workers)))
         progress = opened.enter_context(progress_bar(console))
         tasks: dict[str, TaskID] = {}
@@ -127,7 +127,7 @@ def read_info(infos: tuple[str, ...]) -> "RunInfo":
         raise UsageError(f"--info {first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _open_prover(opened: "ExitStack", is_formal: bool | None) -> "FormalProver | None":
+def open_prover(opened: "ExitStack", is_formal: bool | None) -> "FormalProver | None":
     """The prover that is wanted (None: if pyosys is there). Raises ToolNotFound when it is wanted and missing."""
     from toolchain.errors import ToolNotFound
     from toolchain.yosys import find_pyosys
