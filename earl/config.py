@@ -40,6 +40,8 @@ class PromptConfig(Section):
 
 
 class ProblemsConfig(Section):
+    files: tuple[str, ...] = ()  # of your own, any that `--benchmark jsonl` takes; empty: procedural problems
+    exclude: tuple[str, ...] = ()  # BENCHMARK:ROOT, benchmarks to keep out of training
     families: tuple[str, ...] = ()  # empty: all
     exclude_families: tuple[str, ...] = ()
     levels: tuple[int, ...] = (1, 2)

@@ -1,16 +1,21 @@
 """The seam of upstream's rules: how a benchmark's own scripts judge a completion, one module a benchmark.
 
 For comparison with published figures only: a candidate that prints the result line passes most of them. They run under
-our sandbox and limits.
+our sandbox and limits. A time limit of upstream's is one of CPU time here: a simulation waits for nothing, and a busy
+machine is not the candidate's fault.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from toolchain.command import CommandResult, Limits
+from toolchain.icarus import Ending, ending_of
 from verifiers.checker import Checker
 
 PASS = "."
+_BUSY = 10  # how much slower a busy machine may be before a run is given up
+COMPILE_LIMITS = Limits(cpu_s=30, wall_s=30 * _BUSY, memory_bytes=2 << 30, output_bytes=4 << 20)
 # {problem_id: (rows, passed rows)} -> the figure that upstream's own arithmetic gives
 Rate = Callable[[Mapping[str, tuple[int, int]]], float]
 
@@ -48,3 +53,13 @@ class CompatibleRule:
     def result(self, letter: str) -> CompatibleResult:
         """The result with that letter."""
         return CompatibleResult(letter=letter, meaning=self.letters[letter])
+
+
+def run_limits(seconds: int) -> Limits:
+    """The limits of a simulation that upstream ends after so many seconds."""
+    return Limits(cpu_s=seconds, wall_s=seconds * _BUSY, memory_bytes=2 << 30, output_bytes=32 << 20)
+
+
+def is_late(results: Sequence[CommandResult]) -> bool:
+    """Whether a command ran out of time."""
+    return any(ending_of(result) is Ending.TIME_LIMIT for result in results)

@@ -9,13 +9,11 @@ script could pass nothing on it if it had a clock.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hdl_bench.compatible import PASS, Rate
+from hdl_bench.compatible import COMPILE_LIMITS, PASS, Rate, is_late, run_limits
 from hdl_bench.statistics import pass_at_k
-from toolchain.command import CommandResult, Limits, Step
+from toolchain.command import CommandResult, Step
 
-RUN_WALL_S = 8.0  # upstream: exec_shell's timeout
-_COMPILE_LIMITS = Limits(cpu_s=30, wall_s=60.0, memory_bytes=2 << 30, output_bytes=4 << 20)
-_RUN_LIMITS = Limits(cpu_s=12, wall_s=RUN_WALL_S, memory_bytes=2 << 30, output_bytes=32 << 20)
+_RUN_S = 8  # upstream: exec_shell's timeout
 _TIMESCALE = "`timescale 1ns/1ns\n"
 _ENDING = "module earl_ending;\n  initial #1000000 $finish(0);\nendmodule\n"
 _PASS_TEXTS = ("Pass", "pass")
@@ -52,8 +50,8 @@ class RtllmChecker:
     def steps(self, job: RtllmJob) -> tuple[Step, ...]:
         sources = ("timescale.v", "design.v", "testbench.v")
         return (
-            Step(argv=(self._iverilog, "-g2012", "-o", "simv", *sources), limits=_COMPILE_LIMITS),
-            Step(argv=(self._vvp, "-n", "simv", "-none"), limits=_RUN_LIMITS),
+            Step(argv=(self._iverilog, "-g2012", "-o", "simv", *sources), limits=COMPILE_LIMITS),
+            Step(argv=(self._vvp, "-n", "simv", "-none"), limits=run_limits(_RUN_S)),
         )
 
     def collects(self, job: RtllmJob) -> tuple[str, ...]:
@@ -62,7 +60,7 @@ class RtllmChecker:
     def parse(self, job: RtllmJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> str:
         if len(results) < 2:
             return "C"
-        if results[-1].is_timed_out:
+        if is_late(results):
             return "T"
         return PASS if any(text in results[-1].stdout for text in _PASS_TEXTS) else "R"
 

@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from hdl_bench.compatible import PASS
-from toolchain.command import CommandResult, Limits, Step
+from hdl_bench.compatible import COMPILE_LIMITS, PASS, is_late, run_limits
+from toolchain.command import CommandResult, Step
 
-RUN_WALL_S = 30.0  # upstream: timeout 30
-_COMPILE_LIMITS = Limits(cpu_s=30, wall_s=60.0, memory_bytes=2 << 30, output_bytes=4 << 20)
-_RUN_LIMITS = Limits(cpu_s=40, wall_s=RUN_WALL_S, memory_bytes=2 << 30, output_bytes=32 << 20)
+_RUN_S = 30  # upstream: timeout 30
 
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _MODULE, _END_MODULE, _FENCE = "module TopModule", "endmodule", "```"
@@ -73,8 +71,8 @@ class VerilogEvalChecker:
     def steps(self, job: VerilogEvalJob) -> tuple[Step, ...]:
         flags = ("-Wall", "-Winfloop", "-Wno-timescale", "-g2012", "-s", "tb", "-o", "sample")
         return (
-            Step(argv=(self._iverilog, *flags, "sample.sv", "test.sv", "ref.sv"), limits=_COMPILE_LIMITS),
-            Step(argv=(self._vvp, "sample", "-none"), limits=_RUN_LIMITS),
+            Step(argv=(self._iverilog, *flags, "sample.sv", "test.sv", "ref.sv"), limits=COMPILE_LIMITS),
+            Step(argv=(self._vvp, "sample", "-none"), limits=run_limits(_RUN_S)),
         )
 
     def collects(self, job: VerilogEvalJob) -> tuple[str, ...]:
@@ -82,7 +80,7 @@ class VerilogEvalChecker:
 
     def parse(self, job: VerilogEvalJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> str:
         log = "\n".join(text for result in results for text in (result.stderr, result.stdout))
-        if any(result.is_timed_out for result in results):
+        if is_late(results):
             log += "\nTIMEOUT"
         return letter_of(log, job.candidate)
 

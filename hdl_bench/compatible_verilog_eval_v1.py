@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from hdl_bench.compatible import PASS
+from hdl_bench.compatible import COMPILE_LIMITS, PASS, is_late, run_limits
 from hdl_bench.statistics import pass_at_k
-from toolchain.command import CommandResult, Limits, Step
+from toolchain.command import CommandResult, Step
 
-RUN_WALL_S = 30.0  # upstream: of compilation and run together
-_LIMITS = Limits(cpu_s=40, wall_s=RUN_WALL_S, memory_bytes=2 << 30, output_bytes=32 << 20)
+_RUN_S = 30  # upstream: of compilation and run together; the former takes next to nothing of it
 _MISMATCHES = re.compile(r"Mismatches: ([0-9]*) in ([0-9]*) samples")
 
 LETTERS = {  # upstream's word for each result behind its own letter
@@ -49,16 +48,15 @@ class VerilogEvalV1Checker:
     def steps(self, job: VerilogEvalV1Job) -> tuple[Step, ...]:
         flags = ("-Wall", "-Winfloop", "-Wno-timescale", "-g2012", "-s", "tb", "-o", "test.vvp")
         return (
-            Step(argv=(self._iverilog, *flags, f"{job.task_id}.sv"), limits=_LIMITS),
-            Step(argv=(self._vvp, "-n", "test.vvp", "-none"), limits=_LIMITS),
+            Step(argv=(self._iverilog, *flags, f"{job.task_id}.sv"), limits=COMPILE_LIMITS),
+            Step(argv=(self._vvp, "-n", "test.vvp", "-none"), limits=run_limits(_RUN_S)),
         )
 
     def collects(self, job: VerilogEvalV1Job) -> tuple[str, ...]:
         return ()
 
     def parse(self, job: VerilogEvalV1Job, results: Sequence[CommandResult], outputs: dict[str, str]) -> str:
-        is_late = any(result.is_timed_out for result in results)
-        if is_late or sum(result.duration_s for result in results) > RUN_WALL_S:
+        if is_late(results):
             return "T"
         return letter_of("".join(r.stdout for r in results), "".join(r.stderr for r in results))
 

@@ -16,6 +16,8 @@ KINDS = {
     "needs_newer_simulator": "the golden uses what older simulators lack",
     "golden_times_out": "the golden itself runs into the testbench's time limit",
     "misleading_prompt": "the prompt asks for something else than the golden does",
+    "unsupported_harness": "the harness asks for what our checkers do not do",
+    "needs_older_cocotb": "the tests import what cocotb 2 no longer has",
     "golden_races": "the golden's own outcome depends on the simulator's order of events",
     "golden_fails": "the golden does not pass its own testbench here",
     "reads_internals": "the testbench reads names inside of the design, which no description asks for",

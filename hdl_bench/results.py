@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hdl_bench.problem_files import write_whole
+from hdl_bench.prompts import prompt_sha256
 from hdl_bench.rates import problem_counts, results_of
 from hdl_bench.score import Score, ScoredRow, reason_of
 from verifiers.cache import judge_fingerprint
@@ -79,9 +80,9 @@ def results_document(score: Score, run_info: RunInfo) -> dict[str, Any]:
     return document | {"summary": _summary(score, document)}
 
 
-def sample_rows(score: Score, prompts: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """One record a row for the samples file. `prompts` are those that the model was given, by problem; without them
-    the problems' own."""
+def sample_rows(score: Score, prompts: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    """One record a row for the samples file. `prompts` are those that the model was given, by problem: a text or a list
+    of messages; without them the problems' own."""
     return [_sample_row(score, row, prompts or {}) for row in score.rows]
 
 
@@ -195,7 +196,7 @@ def _value(block: Mapping[str, Any], *names: str) -> float | None:
     return found[0]["value"] if found else None
 
 
-def _sample_row(score: Score, row: ScoredRow, prompts: Mapping[str, str]) -> dict[str, Any]:
+def _sample_row(score: Score, row: ScoredRow, prompts: Mapping[str, object]) -> dict[str, Any]:
     sample, problem = row.sample, score.benchmark.problems[row.sample.problem_id]
     prompt = prompts.get(sample.problem_id, problem.prompt)
     document = {
@@ -209,7 +210,7 @@ def _sample_row(score: Score, row: ScoredRow, prompts: Mapping[str, str]) -> dic
         "formal": row.proof and row.proof.value,
         "compatible": row.compatible and {"passed": row.compatible.passed, "letter": row.compatible.letter},
         "doc_hash": dataset_hash([problem]),
-        "prompt_hash": _hash_of(prompt),
+        "prompt_hash": prompt_sha256(prompt),
         "completion_hash": _hash_of(sample.completion),
     }
     return document

@@ -220,11 +220,11 @@ def _read(folder: Path, category: str) -> Sources:
 
 def _module_under_test(names: SourceNames, golden: SourceNames, folder: Path) -> str:
     """The module that the testbench instantiates and does not define; of several, the one that the golden is."""
-    undefined = names.undefined
-    if not undefined:
+    if not names.undefined:
         raise UsageError(f"{folder / _TESTBENCH} instantiates no module that it does not define; repair the checkout")
-    likely = [name for name in undefined if name in golden.roots or f"verified_{name}" in golden.roots]
-    return next(iter([*likely, *(name for name in undefined if name == folder.name), *undefined]))
+    undefined = [name for name in names.undefined if name not in golden.modules] or list(names.undefined)
+    likely = (name for name in undefined if name in (folder.name, *golden.roots) or f"verified_{name}" in golden.roots)
+    return next(likely, undefined[0])
 
 
 def _top_of_golden(golden: SourceNames, top_module: str, folder: Path) -> str:

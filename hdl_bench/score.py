@@ -121,7 +121,8 @@ def score_samples(
     *,
     progress: Progress,
 ) -> Score:
-    """Judge all samples."""
+    """Judge all samples. Raises UsageError for tests that may not run on the judge's rung."""
+    benchmark.require_isolation(judges.ours.isolation)
     problems = [benchmark.problems[s.problem_id] for s in samples]
     texts = [benchmark.prepare(s.problem_id, s.completion) for s in samples]
     jobs = [(problem, text, EVAL_SEEDS) for problem, text in zip(problems, texts, strict=True)]

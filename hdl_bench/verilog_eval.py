@@ -21,7 +21,7 @@ from hdl_bench.compatible_verilog_eval import (
 from hdl_bench.errata import StimulusHint, content_hash, find_erratum, find_hint
 from hdl_bench.scored import ScoredBenchmark
 from toolchain.errors import UsageError
-from verifiers.extract import extract
+from verifiers.extract import answer_text, extract
 from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
 from verifiers.stimulus_habits import one_hot_inputs
@@ -77,8 +77,9 @@ class VerilogEvalV2:
 
     def prepare(self, problem_id: str, completion: str) -> str:
         """The completion as our judge is to read it: with the given header where it only goes on from it."""
-        if self.sources[problem_id].interface and extract(completion, TOP_MODULE) is None:
-            return f"[BEGIN]{self._extract_as_upstream(problem_id, completion)}[DONE]"
+        answer = answer_text(completion)
+        if self.sources[problem_id].interface and answer.strip() and extract(completion, TOP_MODULE) is None:
+            return f"[BEGIN]{self._extract_as_upstream(problem_id, answer)}[DONE]"
         return completion
 
     def compatible_job(self, answer: Answer) -> VerilogEvalJob:

@@ -23,7 +23,7 @@ from hdl_bench.problem_files import read_json_lines
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.verilog_eval import completion_prompt, stimulus_protocol
 from toolchain.errors import UsageError
-from verifiers.extract import extract
+from verifiers.extract import answer_text, extract
 from verifiers.lexer import LexemeKind, lex
 from verifiers.types import PassRule, Problem, TestbenchOracle
 
@@ -85,8 +85,11 @@ class VerilogEvalV1:
         candidate = extract(completion, TOP_MODULE)
         if candidate is not None and _defines_top(candidate.text):
             return completion
+        answer = answer_text(completion)
+        if not answer.strip():
+            return completion
         header = self.sources[problem_id].header
-        body = extract_code_complete(completion, "") if candidate is None else candidate.text
+        body = extract_code_complete(answer, "") if candidate is None else candidate.text
         return f"[BEGIN]{header}\n{body}[DONE]"
 
     def compatible_job(self, answer: Answer) -> VerilogEvalV1Job:

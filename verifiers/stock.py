@@ -14,15 +14,20 @@ from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError, UsageError
 from toolchain.executor import Executor
 from toolchain.icarus import Ending
+from toolchain.icarus_direct import find_direct_compiler, needs_driver
 from toolchain.tool import find_tool
+from verifiers.cache import DiskCache
 from verifiers.checker import run_check
+from verifiers.declaration_order import STRICT_SINCE, declarations_first
 from verifiers.errors import ProblemError, fault_of_golden
+from verifiers.icarus_build import IcarusBuilder, MacroChecker, MacroJob
 from verifiers.interface import ports_of
 from verifiers.lexer import rename_identifier
 from verifiers.simulate import Design, Failure
 from verifiers.stock_batch import BatchHarness, StockBatchChecker, new_job, read_batch_harness
 from verifiers.stock_checker import StockChecker, StockJob, StockScore
 from verifiers.stock_rename import StockHarness, read_harness
+from verifiers.stock_store import StockStore
 from verifiers.types import PassRule, Port, Problem, Stage, TestbenchOracle
 
 _NUM_CONTROLS = 1024
@@ -38,17 +43,23 @@ class StockFinding:
 
 
 class StockJudge:
-    """Stock testbenches under one executor. The goldens' scores are kept, the most recent ones.
+    """Stock testbenches under one executor. The goldens' scores are kept, the most recent ones, and in `cache` all.
 
     Raises ToolNotFound when Icarus is not installed.
     """
 
-    def __init__(self, *, executor: Executor) -> None:
+    def __init__(self, *, executor: Executor, cache: DiskCache | None = None) -> None:
         self._executor = executor
-        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
-        self._checker = StockChecker(iverilog=iverilog, vvp=vvp)
-        self._batch_checker = StockBatchChecker(iverilog=iverilog, vvp=vvp)
-        self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
+        compiler = find_tool("iverilog")
+        iverilog, vvp = str(compiler.path), str(find_tool("vvp").path)
+        self._is_order_strict = int(compiler.version.split(".")[0]) >= STRICT_SINCE
+        builder = IcarusBuilder(iverilog=iverilog, direct=find_direct_compiler())
+        self._checker = StockChecker(builder=builder, vvp=vvp)
+        self._batch_checker = StockBatchChecker(builder=builder, vvp=vvp)
+        self._macros = MacroChecker(iverilog=iverilog)
+        self._expanded = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._expand)
+        self._store = None if cache is None else StockStore(cache, compiler.version)
+        self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._look_up_control)
 
     def judge(self, problem: Problem, design: str) -> StockFinding | Failure:
         """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
@@ -74,7 +85,7 @@ class StockJudge:
         InfrastructureError as `judge` does.
         """
         control = self.control(problem)
-        harness = _batch_harness(problem.oracle, problem.top_module, required_ports(problem))
+        harness = _batch_harness(self._expanded(problem.oracle), problem.top_module, required_ports(problem))
         if harness is None:
             return None
         scores = run_check(self._batch_checker, new_job(harness, tuple(designs), problem.oracle.files), self._executor)
@@ -91,6 +102,14 @@ class StockJudge:
             return run(problem.oracle, problem.top_module, ports)
         except InfrastructureError as error:
             raise type(error)(f"problem {problem.problem_id}: {error}") from error
+
+    def _look_up_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
+        score = self._store.score(oracle, top_module, ports) if self._store is not None else None
+        if score is None:
+            score = self._run_control(oracle, top_module, ports)
+            if score is not None and self._store is not None:
+                self._store.keep_score(oracle, top_module, ports, score)
+        return score
 
     def _run_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
         if oracle.golden is None:
@@ -114,6 +133,26 @@ class StockJudge:
             )
         return result
 
+    def _expand(self, oracle: TestbenchOracle) -> TestbenchOracle:
+        """The oracle with the macros of its testbench expanded (no run needs the preprocessor then), and declared in
+        the order that the installed compiler wants.
+
+        Macros stay where the golden, compiled beside it, has some as well, and where the preprocessor complains.
+        """
+        text, golden = oracle.testbench, oracle.golden
+        if needs_driver(text) and not (golden is not None and needs_driver(golden)):
+            expanded = self._expand_macros(oracle)
+            text = text if expanded is None else expanded
+        return replace(oracle, testbench=declarations_first(text) if self._is_order_strict else text)
+
+    def _expand_macros(self, oracle: TestbenchOracle) -> str | None:
+        text = self._store.expanded(oracle) if self._store is not None else None
+        if text is None:
+            text = run_check(self._macros, MacroJob(text=oracle.testbench, files=oracle.files), self._executor)
+            if text is not None and self._store is not None:
+                self._store.keep_expanded(oracle, text)
+        return text
+
     def _run(self, problem: Problem, design: str) -> StockScore | Failure:
         return self._run_once(problem.oracle, problem.top_module, required_ports(problem), design)
 
@@ -121,7 +160,7 @@ class StockJudge:
         self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...], design: str
     ) -> StockScore | Failure:
         nonce = secrets.token_hex(8)
-        top, text = _harness(oracle, top_module, ports).render(nonce)
+        top, text = _harness(self._expanded(oracle), top_module, ports).render(nonce)
         job = StockJob(harness=text, top=top, nonce=nonce, rule=oracle.rule, design=design, files=oracle.files)
         result = run_check(self._checker, job, self._executor)
         return _without_nonce(result, nonce) if isinstance(result, Failure) else result

@@ -26,7 +26,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, verif
     settings = load_config(config, with_verifier(overrides, verifier))
     set_up_torch(settings.run.num_threads)
     check_methods(settings)
-    problems = training_problems(settings)
+    problems = training_problems(settings, console.print)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="train")
         session = Session(console=console, should_stop=lambda: stop.is_set)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from rtllm_checkout import DESIGNS, design_of, write_v2
 from stock_checkout import PROBLEMS, write_checkout
 
 
@@ -87,6 +88,33 @@ def test_procedural_problems_are_scored_without_an_upstream(tmp_path):
     assert all("compatible" not in verdict for verdict in verdicts)
 
 
+@pytest.mark.tool
+@pytest.mark.slow
+def test_trials_of_rtllm_are_scored_with_a_missing_design_as_no_code(tmp_path):
+    root = write_v2(tmp_path / "RTLLM")
+    for number, names in ((1, ("adder_4bit", "inverse")), (2, ("adder_4bit",))):
+        for name in names:
+            path = tmp_path / "trials" / f"t{number}" / f"{name}.v"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(design_of(name).source())
+    out = tmp_path / "out.json"
+    arguments = ("--benchmark", "rtllm-v2", "--root", str(root), "--json", str(out), "--no-formal")
+    done = earl("score", *arguments, "--trials", str(tmp_path / "trials"))
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    ended = {
+        (v["problem_id"], v["sample_idx"]): (v["outcome"], v["compatible"]["letter"]) for v in document["verdicts"]
+    }
+    assert len(ended) == 2 * len(DESIGNS)
+    assert ended["adder_4bit", 0] == ended["adder_4bit", 1] == ("passed", ".")
+    assert ended["inverse", 0] == ("tool_error", "R")
+    assert ended["inverse", 1] == ("no_code", "C")
+    assert {"problem_id": "inverse", "kinds": ["golden_fails"]}.items() <= next(
+        erratum for erratum in document["errata"] if erratum["problem_id"] == "inverse"
+    ).items()
+    assert document["summary"]["pass@1_compatible"] == pytest.approx(1 / 51)
+
+
 def test_a_wrong_root_is_a_usage_error(tmp_path):
     samples = write_samples(tmp_path / "samples.jsonl", [("Prob901_wire", "")])
     done = score(tmp_path / "nowhere", samples, tmp_path / "out.json")
@@ -112,3 +140,18 @@ def test_what_is_told_of_the_sampling_is_checked(tmp_path, info, said):
     done = score(tmp_path, tmp_path / "none", tmp_path / "out.json", "--info", info)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_a_folder_of_ones_own_problems_is_scored(tmp_path):
+    golden = "module inv(input a, output y);\n  assign y = ~a;\nendmodule\n"
+    problem = tmp_path / "mine" / "inverter"
+    problem.mkdir(parents=True)
+    (problem / "prompt.md").write_text("Invert.")
+    (problem / "golden.v").write_text(golden)
+    rows = [("inverter", f"```verilog\n{golden}```"), ("inverter", golden.replace("~", ""))]
+    out = tmp_path / "out.json"
+    done = score(tmp_path / "mine", write_samples(tmp_path / "samples.jsonl", rows), out, name="jsonl")
+    assert done.returncode == 0, done.stderr
+    assert [verdict["outcome"] for verdict in json.loads(out.read_text())["verdicts"]] == ["passed", "mismatch"]

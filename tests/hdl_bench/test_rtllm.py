@@ -73,6 +73,12 @@ def test_the_golden_may_have_modules_of_its_own(root):
     assert load_benchmark("rtllm-v2", root).problems["adder_4bit"].oracle.golden_top == "top_of_all"
 
 
+def test_a_testbench_may_have_the_golden_beside_the_module_under_test(root):
+    path = root / "Arithmetic/Adder/adder_4bit/testbench.v"
+    path.write_text(path.read_text().replace("adder_4bit uut", "verified_adder_4bit ref(a, b, );\n  adder_4bit uut"))
+    assert load_benchmark("rtllm-v2", root).problems["adder_4bit"].top_module == "adder_4bit"
+
+
 def test_a_golden_with_an_inout_port_is_left_to_the_testbench(root):
     path = root / "Arithmetic/Adder/adder_4bit/verified_adder_4bit.v"
     path.write_text(path.read_text().replace("output [4:0] sum", "inout [4:0] sum"))

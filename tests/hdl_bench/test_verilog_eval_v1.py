@@ -56,6 +56,11 @@ def test_an_answer_that_goes_on_from_the_header_gets_it(root, completion):
     assert candidate.text.count("module helper") == completion.count("module helper")
 
 
+def test_reasoning_that_never_ended_is_no_body_for_the_header(root):
+    benchmark = load_benchmark("verilog-eval-v1-human", root)
+    assert extract(benchmark.prepare("adder", f"<think>{solution_of(ADDER)}"), "top_module") is None
+
+
 @pytest.mark.parametrize("completion", [HEADER + solution_of(ADDER), f"```\n{HEADER}{solution_of(ADDER)}```"])
 def test_an_answer_with_a_header_of_its_own_gets_none(root, completion):
     benchmark = load_benchmark("verilog-eval-v1-human", root)

@@ -1,5 +1,6 @@
 """Stock testbenches as judges: what counts as a result, and whose fault a failure is."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,9 @@ from stock_checkout import PROBLEMS
 
 from toolchain.command import CommandResult
 from toolchain.icarus import Ending
+from verifiers.cache import DiskCache
 from verifiers.errors import PROBLEM_FAULT, ProblemError
+from verifiers.icarus_build import IcarusBuilder
 from verifiers.simulate import Failure, local_executor
 from verifiers.stock import StockFinding, StockJudge
 from verifiers.stock_checker import StockChecker, StockJob, StockScore, read_score
@@ -40,6 +43,30 @@ def judge() -> StockJudge:
 @pytest.fixture(scope="module")
 def verifier() -> Verifier:
     return Verifier()
+
+
+class NoExecutor:
+    """Runs nothing."""
+
+    isolation = "none"
+
+    def run_job(self, job):
+        raise AssertionError("this was to be looked up")
+
+
+@pytest.mark.tool
+def test_a_goldens_score_is_known_to_the_next_judge_of_the_same_problem(tmp_path):
+    problem = problem_of(testbench=f"`define NEVER 1\n{ADDER.harness()}")
+    with closing(DiskCache(tmp_path / "cache.db")) as cache:
+        score = StockJudge(executor=local_executor(), cache=cache).control(problem)
+        assert score is not None
+        assert score.num_samples > 0
+        assert StockJudge(executor=NoExecutor(), cache=cache).control(problem) == score
+        other = problem_of(testbench=f"`define NEVER 2\n{ADDER.harness()}")
+        with pytest.raises(AssertionError, match="looked up"):
+            StockJudge(executor=NoExecutor(), cache=cache).control(other)
+        with pytest.raises(AssertionError, match="looked up"):
+            StockJudge(executor=NoExecutor(), cache=cache).control(problem, is_fresh=True)
 
 
 def test_the_result_is_the_line_with_the_nonce():
@@ -89,18 +116,17 @@ def result_of(returncode: int = 0, stdout: str = "", stderr: str = "") -> Comman
     return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr, duration_s=0.1)
 
 
-def test_the_harness_is_compiled_before_the_candidate_and_defaults_stand_before_each():
-    checker = StockChecker(iverilog="/usr/bin/iverilog", vvp="/usr/bin/vvp")
+def test_the_harness_is_compiled_before_the_candidate_and_defaults_stand_between():
+    checker = StockChecker(builder=IcarusBuilder(iverilog="/usr/bin/iverilog", direct=None), vvp="/usr/bin/vvp")
     files = checker.files(job_of("module TopModule; endmodule"))
     argv = checker.steps(job_of())[0].argv
     names = [name for name in argv if name in files]
-    harness, design = "module tb; endmodule", "module TopModule; endmodule"
-    assert [files[name] for name in names] == ["`resetall\n", harness, "`resetall\n", design]
+    assert [files[name] for name in names] == ["module tb; endmodule", "`resetall\n", "module TopModule; endmodule"]
     assert argv[argv.index("-s") + 1] == "tb"
 
 
 def test_logs_are_read_without_a_simulator():
-    checker = StockChecker(iverilog="iverilog", vvp="vvp")
+    checker = StockChecker(builder=IcarusBuilder(iverilog="iverilog", direct=None), vvp="vvp")
     refused = checker.parse(job_of(), [result_of(2, stderr="design.v:3: syntax error\nI give up.\n")], {})
     assert isinstance(refused, Failure)
     assert (refused.stage, refused.ending) == (Stage.COMPILE, Ending.REFUSED)
