@@ -8,6 +8,7 @@ from pathlib import Path
 from hdl_bench.problem_row import problem_of_row
 from hdl_bench.problem_source import read_rows
 from hdl_bench.text_files import read_json_lines, read_text, write_text
+from toolchain.errors import InfrastructureError
 from verifiers.problem_json import problem_to_json
 from verifiers.types import Problem
 
