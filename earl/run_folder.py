@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from earl.config import Config, load_config
-from hdl_bench.problem_files import write_whole
+from hdl_bench.text_files import write_whole
 from toolchain.errors import InfrastructureError, UsageError
 
 _PACKAGES = ("earl-rtl", "torch", "transformers", "pyslang", "numpy")
