@@ -6,11 +6,9 @@ from pathlib import Path
 
 from hdl_bench.problem_row import problem_of_row
 from hdl_bench.problem_source import read_rows
-from hdl_bench.text_files import read_json_lines, read_text, write_text
+from hdl_bench.text_files import write_text
 from verifiers.problem_json import problem_to_json
 from verifiers.types import Problem
-
-__all__ = ["read_json_lines", "read_problems", "read_text", "write_problems", "write_text"]
 
 
 def read_problems(path: Path) -> list[Problem]:
