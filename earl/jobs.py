@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from earl import checkpoint
 from earl.config import Config
@@ -34,7 +35,10 @@ class Session:
         def show(step: int, num_steps: int, metrics: dict[str, float]) -> None:
             line.update(step, num_steps, text(metrics))
 
-        return line, Hooks(should_stop=self.should_stop, on_step=show)
+        def warn(warning: str) -> None:
+            self.console.print(f"[yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
+
+        return line, Hooks(should_stop=self.should_stop, on_step=show, warn=warn)
 
 
 def run_sft(

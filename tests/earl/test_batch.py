@@ -2,20 +2,16 @@
 
 import json
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earl.advantage import ADVANTAGES
-from earl.batch import group_advantages, pack, response_sums, slice_groups, spread
-from earl.config import AdvantageConfig
+from earl.batch import pack, response_sums, slice_groups, spread
 from earl.data import ProblemStream
 from earl.journal import VerdictJournal, judgement_key
 from earl.token_class import CLASSES, token_classes, token_spans
 from earl.types import Reward, Rollout, RolloutGroup
 from hdl_bench.types import Completion
-from toolchain.errors import UsageError
 from verifiers.judgement import Judgement
 from verifiers.types import Candidate, Outcome, Problem, ReferenceOracle, Stage, Verdict
 
@@ -51,30 +47,6 @@ def _rollout(encoder, text, reward=0.0):
         verdict=VERDICT,
         reward=Reward(value=reward, parts={}),
     )
-
-
-def test_rewards_standardise_by_hand():
-    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-    assert ADVANTAGES["grpo"](rewards).tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], rel=1e-4)
-    assert ADVANTAGES["dr_grpo"](rewards).tolist() == [0.75, -0.25, -0.25, -0.25]
-    assert ADVANTAGES["rloo"](rewards).tolist() == pytest.approx([1.0, -1 / 3, -1 / 3, -1 / 3])
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.floats(-3, 3))
-def test_advantages_sum_to_zero_and_ignore_a_shift(rewards, shift):
-    rewards = torch.tensor(rewards, dtype=torch.float64)
-    config = AdvantageConfig(min_std=0.02)
-    advantages = group_advantages(rewards, config)
-    assert advantages.sum().item() == pytest.approx(0.0, abs=1e-4)
-    if abs(float(rewards.std()) - config.min_std) > 1e-9:
-        torch.testing.assert_close(group_advantages(rewards + shift, config), advantages, atol=1e-3, rtol=1e-3)
-
-
-def test_a_group_without_variance_has_no_advantage():
-    rewards = torch.tensor([0.20, 0.21, 0.20], dtype=torch.float64)
-    assert group_advantages(rewards, AdvantageConfig()).tolist() == [0.0, 0.0, 0.0]
-    with pytest.raises(UsageError, match="unknown advantage"):
-        group_advantages(rewards, AdvantageConfig(name="gpro"))
 
 
 def test_tokens_take_the_class_of_the_lexeme_that_holds_their_first_letter(tiny_encoder):

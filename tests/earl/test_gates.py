@@ -53,13 +53,15 @@ def test_min_entropy_refuses_to_pad_the_gate():
 def test_structural_gate_spends_the_budget_of_the_whole_response_on_its_classes():
     entropies = [[9.0, 8.0, 1.0, 2.0, 0.5, 7.0, 0.1, 0.1, 0.1, 0.1]]
     classes = [["comment", "comment", "keyword", "edge", "operator", "prose", *["keyword"] * 4]]
-    gate = make_gate("entropy_structural", {"fraction": 0.2, "classes": ["keyword", "edge", "operator"]})
+    structural = {"name": "structural", "params": {"classes": ["keyword", "edge", "operator"]}}
+    gate = make_gate("entropy", {"fraction": 0.2, "within": structural})
     assert gate(_batch(entropies, classes)).nonzero().flatten().tolist() == [2, 3]
 
 
 def test_structural_gate_over_all_classes_is_the_entropy_gate():
     batch = _batch([[0.3, 0.1, 0.9, 0.2, 0.8, 0.7]], [["keyword", "comment", "prose", "stop", "number", "other"]])
-    both = make_gate("entropy_structural", {"fraction": 0.5, "classes": list(CLASSES)})
+    everything = {"name": "structural", "params": {"classes": list(CLASSES)}}
+    both = make_gate("entropy", {"fraction": 0.5, "within": everything})
     assert torch.equal(both(batch), make_gate("entropy", {"fraction": 0.5})(batch))
 
 
@@ -107,7 +109,12 @@ def test_for_one_response_both_scopes_are_one(values, fraction):
         ("entropi", {}, "unknown gate 'entropi'"),
         ("entropy", {"fractoin": 0.2}, "fractoin"),
         ("entropy", {"fraction": 0.0}, "fraction"),
-        ("entropy_structural", {"classes": ["keywords"]}, "keywords"),
+        ("structural", {"classes": ["keywords"]}, "keywords"),
+        ("entropy", {"within": {"name": "structural", "params": {"classes": ["keywords"]}}}, "keywords"),
+        ("union", {"gates": [{"name": "cnoe"}]}, "unknown gate 'cnoe'"),
+        ("union", {"gates": []}, "at least 1"),
+        ("entropy", {"fraction": {"start": 1.0, "end": 0.0, "num_steps": 5}}, "fraction"),
+        ("cone", {"otherwise": "ajar"}, "otherwise"),
     ],
 )
 def test_a_wrong_gate_or_parameter_is_named(name, params, message):

@@ -30,7 +30,7 @@ def _batch(advantages, lengths, *, logprobs=None, reference=None) -> TokenBatch:
 
 
 def _loss(batch, gate, logprobs, loss=LossConfig(), kl=KlConfig(), rows=None):  # noqa: B008
-    counts = count(batch, gate)
+    counts = count(batch, gate, max_tokens=10)
     weights = (surrogate_weights(batch, gate, counts, loss.denominator), kl_weights(batch, gate, counts, kl))
     rows = torch.arange(batch.num_tokens) if rows is None else rows
     return policy_loss(logprobs[rows], rows, batch, weights, loss)
@@ -89,11 +89,14 @@ def test_kl_can_be_kept_to_gated_tokens():
 def test_denominators_by_hand():
     batch = _batch([1.0] * 6, [2, 4])
     gate = torch.tensor([True, False, True, False, False, True])
-    counts = count(batch, gate)
-    weights = {d: surrogate_weights(batch, gate, counts, d).tolist() for d in ("tokens", "gated", "sequences")}
+    counts = count(batch, gate, max_tokens=10)
+    weights = {
+        d: surrogate_weights(batch, gate, counts, d).tolist() for d in ("tokens", "gated", "sequences", "constant")
+    }
     assert weights["tokens"] == pytest.approx([1 / 6, 0, 1 / 6, 0, 0, 1 / 6])
     assert weights["gated"] == pytest.approx([1 / 3, 0, 1 / 3, 0, 0, 1 / 3])
     assert weights["sequences"] == pytest.approx([1 / 4, 0, 1 / 8, 0, 0, 1 / 8])
+    assert weights["constant"] == pytest.approx([1 / 20, 0, 1 / 20, 0, 0, 1 / 20])
 
 
 @given(st.lists(st.booleans(), min_size=6, max_size=6).filter(any))
