@@ -23,7 +23,7 @@ class Backend(Protocol):
 
 
 class TensorBoardBackend:
-    """Event files in `<run>/tensorboard`, written by tensorboardX; TensorBoard itself is needed only to look at them."""
+    """Event files in `<run>/tensorboard`, by tensorboardX; TensorBoard itself is needed only to look at them."""
 
     def __init__(self, config: Config, folder: Path, last_step: int) -> None:
         from tensorboardX import SummaryWriter

@@ -14,7 +14,7 @@ from toolchain.errors import InfrastructureError
 
 
 def write_completions(path: Path, step: int, result: StepResult) -> None:
-    """One row a rollout, in order, as the suffix of `path` says. Rollouts that were not trained on have no token fields."""
+    """One row a rollout, in order, in the format of the suffix. Those that were not trained on have no token fields."""
     rows, number = [], 0
     starts = result.batch.row_offsets.tolist() if result.batch is not None else []
     trained = {id(rollout) for rollout in result.trained}

@@ -145,7 +145,7 @@ class VerifierConfig(Section):
 
 
 class SignsConfig(Section):
-    """Thresholds of the early-warning signs (earl.control.signs). A step's figures are held against the first steps'."""
+    """Thresholds of the early-warning signs (earl.control.signs); drift is measured from the first steps."""
 
     is_on: bool = True
     first_steps: Positive = 5  # whose mean is the measure of drift

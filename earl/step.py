@@ -74,7 +74,7 @@ class StepResult:
     problems: list[Problem]  # that were sampled, further rounds included
     rollouts: list[list[Rollout]]  # per problem, tool errors included
     trained: list[Rollout]  # those of the batch, in order
-    batch: TokenBatch | None  # None when no group was left
+    batch: TokenBatch | None  # None when no group was left, without responses when all of them were masked
     gate_N: torch.Tensor | None
 
 
@@ -105,7 +105,7 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
         if config.reward.truncated == "masked":
             groups, keep_B = without_truncated(groups)
             batch, layouts = select_responses(batch, keep_B), [_layout_of(group) for group in groups]
-    if groups:
+    if batch is not None and batch.num_sequences:
         batch = _corrected(learner, batch, layouts)
         gate_N, update_metrics = _update(learner, batch, layouts, step)
         metrics |= gate_metrics(batch, gate_N) | update_metrics | correction_metrics(batch, config.loss.correction_cap)

@@ -1,4 +1,4 @@
-"""CISPO: the ratio is a clipped, detached weight, so that no token loses its gradient (MiniMax-M1, arXiv 2506.13585)."""
+"""CISPO: the ratio is a clipped, detached weight, and no token loses its gradient (MiniMax-M1, arXiv 2506.13585)."""
 
 import torch
 
