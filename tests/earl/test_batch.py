@@ -5,11 +5,12 @@ import json
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from packed import packed_batch
 
-from earl.batch import pack, response_sums, slice_groups, spread
+from earl.batch import pack, response_sums, select_responses, slice_groups, spread
 from earl.data import ProblemStream
 from earl.journal import VerdictJournal, judgement_key
-from earl.token_class import CLASSES, token_classes, token_spans
+from earl.token_class import CLASSES, suspect_tokens, token_classes, token_spans
 from earl.types import Reward, Rollout, RolloutGroup
 from hdl_bench.types import Completion
 from verifiers.judgement import Judgement
@@ -91,6 +92,36 @@ def _tokenizer(build):
     if "tokenizer" not in _CACHE:
         _CACHE["tokenizer"] = build()
     return _CACHE["tokenizer"]
+
+
+def _marked(encoder, text, candidate, lines):
+    """The text of the tokens that are suspect."""
+    completion = _completion(encoder, text)
+    spans = token_spans(encoder, completion.token_ids, text)
+    marks = suspect_tokens(spans, text, candidate, lines)
+    return "".join(text[start:end] for (start, end), is_marked in zip(spans, marks, strict=True) if is_marked)
+
+
+def test_suspect_lines_of_the_candidate_are_found_in_the_completion(tiny_encoder):
+    text = "Here:\nmodule t;\nassign y = a;\r\nassign z = b;\nendmodule"
+    start = text.index("module")
+    candidate = Candidate(text=text[start:], start_offset=start)
+    # A token that begins with a line break belongs to the line of its first visible character.
+    assert _marked(tiny_encoder, text, candidate, (2,)).strip() == "assign y = a;"
+    assert _marked(tiny_encoder, text, candidate, (1, 4)).split() == ["module", "t;", "endmodule"]
+    header = "module helper; endmodule\n"
+    shifted = Candidate(text=header + text[start:], start_offset=start, header_length=len(header))
+    assert _marked(tiny_encoder, text, shifted, (1, 3)).strip() == "assign y = a;"  # the header is not in this place
+    assert _marked(tiny_encoder, text, None, (2,)) == _marked(tiny_encoder, text, candidate, ()) == ""
+
+
+def test_chosen_responses_make_a_batch_of_their_own():
+    batch = packed_batch([1, 2, 1, 3], group_ids=[0, 0, 1, 2], entropies=[float(n) for n in range(7)])
+    part = select_responses(batch, torch.tensor([False, True, False, True]))
+    assert part.row_offsets.tolist() == [0, 2, 5]
+    assert part.group_ids.tolist() == [0, 1]  # numbered anew
+    assert part.entropies.tolist() == [1, 2, 4, 5, 6]
+    assert part.reference_logprobs is None
 
 
 def test_packing_and_slicing_keep_responses_apart(tiny_encoder):
