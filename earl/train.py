@@ -94,7 +94,8 @@ def train(
             if reference:
                 reference.update(policy.model, step)
             metrics = result.metrics | recheck_metrics(judge, result, step, config.log.signs)
-            metrics["perf/backend_failures"] = float(backends.num_failures)
+            if config.log.backends:
+                metrics["perf/backend_failures"] = float(backends.num_failures)
             log.write(step, metrics)
             backends.write(step, metrics)
             for advice in signs.update(metrics):
