@@ -53,7 +53,7 @@ def test_every_row_has_its_verdict_in_input_order(tmp_path):
     assert (disagreement["problem_id"], disagreement["sample_idx"]) == ("Prob901_wire", 0)
     assert "$finish" in disagreement["reason"]
     assert "75.0%" in done.stdout
-    assert "part ways" in done.stdout
+    assert "upstream's rule passes and ours does not: 1 rows" in done.stdout
 
 
 @pytest.mark.tool
