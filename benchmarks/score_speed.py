@@ -5,7 +5,7 @@ is a farm from its start to the last verdict, and is measured three ways: `cold`
 traces and counts on disk, each candidate new by a comment) and `repeated` (verdicts on disk too). Each figure is the
 median over pairs of ours and bare in turn; `wall` and `cpu` are ratios ours / bare. CPU time is that of the whole tree
 of processes, and the sturdier figure on a busy machine.
-Run: python benchmarks/score_speed.py --root CHECKOUT [--json] [--pairs N] [--limit N] [--formal]
+Run: python benchmarks/score_speed.py --root CHECKOUT [--json] [--pairs N] [--limit N] [--without ID] [--formal]
 """
 
 import json
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
@@ -25,10 +25,12 @@ import click
 from hdl_bench.benchmarks import load_benchmark
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
+from verifiers.cache import DiskCache
 from verifiers.farm import Farm
 from verifiers.formal import FormalProver
 from verifiers.lexer import rename_identifier
 from verifiers.seeds import EVAL_SEEDS
+from verifiers.types import Problem
 
 _LOOP = (
     'for folder in "$@"; do cd "$folder"; '
@@ -44,19 +46,32 @@ _TICK = os.sysconf("SC_CLK_TCK")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.option("--pairs", "num_pairs", default=3, show_default=True)
 @click.option("--limit", type=int, help="Only the first problems.")
+@click.option("--without", multiple=True, metavar="ID", help="Leave a problem out; may be repeated.")
 @click.option("--workers", default=2, show_default=True, help="Our workers, and the bare loops.")
 @click.option("--formal", "is_formal", is_flag=True, help="Passes are put to proof too, as `earl score` does.")
-def main(root: Path, as_json: bool, num_pairs: int, limit: int | None, workers: int, is_formal: bool) -> None:
+def main(  # noqa: PLR0913  (one parameter an option)
+    root: Path,
+    as_json: bool,
+    num_pairs: int,
+    limit: int | None,
+    without: tuple[str, ...],
+    workers: int,
+    is_formal: bool,
+) -> None:
     """Measure the cost of a score on this machine."""
     benchmark = load_benchmark("verilog-eval-v2-spec", root)
-    names = list(benchmark.problems)[:limit]
+    names = [name for name in benchmark.problems if name not in without][:limit]
     with tempfile.TemporaryDirectory(prefix="earl-bench-", dir=_SHM if _SHM.is_dir() else None) as scratch:
         folders = _bare_folders(benchmark, names, Path(scratch) / "bare")
         cache = Path(scratch) / "verdicts.db"
         marks = iter(range(1_000_000))
 
         def score(cache: Path | None, mark: int) -> float:
-            return _score(benchmark, _goldens(benchmark, names, mark), workers, cache, is_formal=is_formal)
+            jobs = [
+                (benchmark.problems[name], text, EVAL_SEEDS)
+                for name, text in zip(names, _goldens(benchmark, names, mark), strict=True)
+            ]
+            return _score(jobs, workers, cache, is_formal=is_formal)
 
         ways: dict[str, Callable[[], float]] = {
             "cold": lambda: score(None, next(marks)),
@@ -87,6 +102,7 @@ def main(root: Path, as_json: bool, num_pairs: int, limit: int | None, workers: 
 
 _SIDES = ("wall", "cpu")
 _Cost = dict[str, float]
+_Job = tuple[Problem, str, tuple[int, ...]]
 
 
 def _goldens(benchmark: ScoredBenchmark, names: list[str], mark: int) -> list[str]:
@@ -99,17 +115,17 @@ def _goldens(benchmark: ScoredBenchmark, names: list[str], mark: int) -> list[st
     return texts
 
 
-def _score(benchmark: ScoredBenchmark, texts: list[str], workers: int, cache: Path | None, *, is_formal: bool) -> float:
+def _score(jobs: list[_Job], workers: int, cache: Path | None, *, is_formal: bool) -> float:
     """Judge all. The CPU reading before the farm kills its workers, whose time is nobody's from then on."""
-    problems = [*benchmark.problems.values()][: len(texts)]
     with ExitStack() as stack:
         prover = stack.enter_context(FormalProver()) if is_formal else None
         farm = stack.enter_context(Farm(num_workers=workers, cache=cache, audit_fraction=0.0))
-        judgements = farm.judge_all([(*pair, EVAL_SEEDS) for pair in zip(problems, texts, strict=True)])
+        judgements = farm.judge_all(jobs)
         if prover is not None:
-            prove_passes(problems, judgements, prover, lambda num_done: None)
+            proofs = stack.enter_context(closing(DiskCache(cache))) if cache else None
+            prove_passes([job[0] for job in jobs], judgements, prover, lambda num_done: None, cache=proofs)
         num_passed = sum(judgement.verdict.passed for judgement in judgements)
-        assert num_passed > 0.9 * len(texts), f"only {num_passed} of {len(texts)} goldens pass: this measures failures"
+        assert num_passed > 0.9 * len(jobs), f"only {num_passed} of {len(jobs)} goldens pass: this measures failures"
         return _tree_cpu_s()
 
 

@@ -83,7 +83,7 @@ def _table(name: str, faulty: Sequence[BenchCheck]) -> Table:
             str(found.check.num_mutants),
             _percent(found.check.testbench_score),
             _percent(found.check.mutation_score),
-            Text(printable("; ".join([fault[:_SHOWN_CHARACTERS] for fault in found.faults] + known))),
+            Text(printable("; ".join([_short(fault) for fault in found.faults] + known))),
         )
     return table
 
@@ -114,6 +114,11 @@ def _summary(checks: Sequence[BenchCheck], *, num_faulty: int) -> list[Text]:
     if summary["num_not_checked"]:
         lines.append(f"{summary['num_not_checked']} could not be checked by a fault of ours: see `earl doctor`")
     return [Text(line, style="bold") for line in lines]
+
+
+def _short(fault: str) -> str:
+    """A fault for a table: --json has the whole."""
+    return fault.partition(" under seed ")[0][:_SHOWN_CHARACTERS]
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:

@@ -22,6 +22,7 @@ from hdl_bench.text_files import read_json_lines
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
+from verifiers.cache import DiskCache
 from verifiers.checker import Checker, run_check
 from verifiers.connect import Judge
 from verifiers.formal import FormalOutcome, FormalProver
@@ -128,7 +129,8 @@ def score_samples(
     judgements = judges.ours.judge_all(jobs, lambda done, total: progress("hardened", done, total))
     answers: list[tuple[Verdict, FormalOutcome | None]] = [(judgement.verdict, None) for judgement in judgements]
     if judges.prover is not None:
-        answers = prove_passes(problems, judgements, judges.prover, lambda done: progress("proofs", done, len(samples)))
+        tell = functools.partial(_tell_proofs, progress, len(samples))
+        answers = prove_passes(problems, judgements, judges.prover, tell, cache=judges.cache)
     results: list[CompatibleResult | None] = [None] * len(samples)
     if judges.upstream is not None and benchmark.compatible is not None:
         upstream_answers = [sample.answer for sample in samples]
@@ -153,6 +155,10 @@ def _with_shown_errata(
     shown = shown_errata(zip(names, (judgement.verdict for judgement in judgements), strict=True))
     errata = {name: merged(benchmark.errata.get(name), found) for name, found in shown.items()}
     return replace(benchmark, errata=benchmark.errata | {name: found for name, found in errata.items() if found})
+
+
+def _tell_proofs(progress: Progress, num_all: int, num_done: int) -> None:
+    progress("proofs", num_done, num_all)
 
 
 class Upstream:
@@ -192,11 +198,12 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judges:
-    """Who judges: ours always; the prover and the benchmark's own way where they are wanted."""
+    """Who judges: ours always; the prover and the benchmark's own way where they are wanted. `cache` keeps proofs."""
 
     ours: Judge
     prover: FormalProver | None = None
     upstream: Upstream | None = None
+    cache: DiskCache | None = None
 
 
 def reason_of(row: ScoredRow) -> str:

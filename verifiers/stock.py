@@ -16,6 +16,7 @@ from toolchain.executor import Executor
 from toolchain.icarus import Ending
 from toolchain.icarus_direct import find_direct_compiler, needs_driver
 from toolchain.tool import find_tool
+from verifiers.cache import DiskCache
 from verifiers.checker import run_check
 from verifiers.declaration_order import STRICT_SINCE, declarations_first
 from verifiers.errors import ProblemError, fault_of_golden
@@ -26,6 +27,7 @@ from verifiers.simulate import Design, Failure
 from verifiers.stock_batch import BatchHarness, StockBatchChecker, new_job, read_batch_harness
 from verifiers.stock_checker import StockChecker, StockJob, StockScore
 from verifiers.stock_rename import StockHarness, read_harness
+from verifiers.stock_store import StockStore
 from verifiers.types import PassRule, Port, Problem, Stage, TestbenchOracle
 
 _NUM_CONTROLS = 1024
@@ -41,12 +43,12 @@ class StockFinding:
 
 
 class StockJudge:
-    """Stock testbenches under one executor. The goldens' scores are kept, the most recent ones.
+    """Stock testbenches under one executor. The goldens' scores are kept, the most recent ones, and in `cache` all.
 
     Raises ToolNotFound when Icarus is not installed.
     """
 
-    def __init__(self, *, executor: Executor) -> None:
+    def __init__(self, *, executor: Executor, cache: DiskCache | None = None) -> None:
         self._executor = executor
         compiler = find_tool("iverilog")
         iverilog, vvp = str(compiler.path), str(find_tool("vvp").path)
@@ -56,7 +58,8 @@ class StockJudge:
         self._batch_checker = StockBatchChecker(builder=builder, vvp=vvp)
         self._macros = MacroChecker(iverilog=iverilog)
         self._expanded = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._expand)
-        self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
+        self._store = None if cache is None else StockStore(cache, compiler.version)
+        self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._look_up_control)
 
     def judge(self, problem: Problem, design: str) -> StockFinding | Failure:
         """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
@@ -100,6 +103,14 @@ class StockJudge:
         except InfrastructureError as error:
             raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
+    def _look_up_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
+        score = self._store.score(oracle, top_module, ports) if self._store is not None else None
+        if score is None:
+            score = self._run_control(oracle, top_module, ports)
+            if score is not None and self._store is not None:
+                self._store.keep_score(oracle, top_module, ports, score)
+        return score
+
     def _run_control(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockScore | None:
         if oracle.golden is None:
             result = self._run_once(oracle, top_module, ports, _empty_module(top_module, ports))
@@ -130,9 +141,17 @@ class StockJudge:
         """
         text, golden = oracle.testbench, oracle.golden
         if needs_driver(text) and not (golden is not None and needs_driver(golden)):
-            expanded = run_check(self._macros, MacroJob(text=text, files=oracle.files), self._executor)
+            expanded = self._expand_macros(oracle)
             text = text if expanded is None else expanded
         return replace(oracle, testbench=declarations_first(text) if self._is_order_strict else text)
+
+    def _expand_macros(self, oracle: TestbenchOracle) -> str | None:
+        text = self._store.expanded(oracle) if self._store is not None else None
+        if text is None:
+            text = run_check(self._macros, MacroJob(text=oracle.testbench, files=oracle.files), self._executor)
+            if text is not None and self._store is not None:
+                self._store.keep_expanded(oracle, text)
+        return text
 
     def _run(self, problem: Problem, design: str) -> StockScore | Failure:
         return self._run_once(problem.oracle, problem.top_module, required_ports(problem), design)

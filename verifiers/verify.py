@@ -45,15 +45,15 @@ _OUTCOMES = {  # of a failure that is the candidate's
 class Verifier:
     """Judges candidates on this machine, in this process. Not for several threads at once: see `verifiers.farm`.
 
-    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made; golden traces are
-    kept in `cache` too.
+    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made; golden traces and
+    scores are kept in `cache` too.
     """
 
     def __init__(self, *, isolation: str = "auto", scratch: Path | None = None, cache: DiskCache | None = None) -> None:
         executor = local_executor(isolation=isolation, scratch=scratch)
         self.simulator = Simulator(executor=executor)
         self._scratch = scratch
-        self.stock = StockJudge(executor=executor)
+        self.stock = StockJudge(executor=executor, cache=cache)
         self.isolation = self.simulator.isolation
         store = None if cache is None else TraceStore(cache, self.simulator.versions)
         self.goldens = GoldenRuns(self.simulator, store)

@@ -41,6 +41,15 @@ if TYPE_CHECKING:
 @click.option(
     "--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches. Default: if pyosys."
 )
+@click.option(
+    "--compatible/--no-compatible", "is_compatible", default=True, help="Also by upstream's rule. Default: yes."
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where verdicts, golden traces and proofs are kept.  [default: verdicts.db in $EARL_CACHE]",
+)
+@click.option("--no-cache", "is_uncached", is_flag=True, help="Judge everything again.")
 @click.option("--synthesis", "is_sized", is_flag=True, help="Sizes of passes beside the golden's (needs pyosys).")
 def command(  # noqa: PLR0913  (one parameter an option)
     name: str,
@@ -53,6 +62,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
     verifier: str,
     workers: int,
     is_formal: bool | None,
+    is_compatible: bool,
+    cache: Path | None,
+    is_uncached: bool,
     is_sized: bool,
 ) -> None:
     """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
@@ -61,10 +73,11 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     Exit codes: 0 all rows were judged, whatever the verdicts; 2 usage, 3 infrastructure.
     """
-    from contextlib import ExitStack
+    from contextlib import ExitStack, closing
 
     from rich.console import Console
 
+    from earl.model_source import cache_dir
     from earl.run_folder import write_atomically
     from earl.show_results import render_results
     from hdl_bench.benchmarks import load_benchmark
@@ -72,6 +85,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from hdl_bench.sample_files import read_rows
     from hdl_bench.score import Judges, Upstream, score_samples
     from hdl_bench.sizes import with_sizes
+    from verifiers.cache import DiskCache
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
     from verifiers.synthesis import Synthesizer
@@ -80,11 +94,14 @@ def command(  # noqa: PLR0913  (one parameter an option)
     benchmark = load_benchmark(name, root)
     rows = read_rows(benchmark, samples=samples, trials=trials)
     upstream = None
-    if benchmark.compatible is not None:
+    if is_compatible and benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])
     with ExitStack() as opened:
         prover = open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
-        ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=workers)))
+        kept = None if is_uncached else cache or cache_dir() / "verdicts.db"
+        proofs = opened.enter_context(closing(DiskCache(kept))) if kept and prover else None
+        settings = FarmSettings(num_workers=workers, cache=str(kept) if kept else "")
+        ours = opened.enter_context(connect(verifier, settings))
         progress = opened.enter_context(progress_bar(console))
         tasks: dict[str, TaskID] = {}
 
@@ -93,7 +110,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
                 tasks[what] = progress.add_task(what, total=num_jobs)
             progress.update(tasks[what], completed=num_done)
 
-        judges = Judges(ours=ours, prover=prover, upstream=upstream)
+        judges = Judges(ours=ours, prover=prover, upstream=upstream, cache=proofs)
         score = score_samples(benchmark, rows, judges, progress=show)
         if is_sized:
             score = with_sizes(score, opened.enter_context(Synthesizer()), show)

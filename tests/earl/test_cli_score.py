@@ -14,8 +14,9 @@ def earl(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
 
-def score(root, samples, out, name="verilog-eval-v2-spec") -> subprocess.CompletedProcess:
-    return earl("score", "--benchmark", name, "--root", str(root), "--samples", str(samples), "--json", str(out))
+def score(root, samples, out, *more, name="verilog-eval-v2-spec") -> subprocess.CompletedProcess:
+    options = {"--benchmark": name, "--root": root, "--samples": samples, "--json": out, "--cache": f"{out}.db"}
+    return earl("score", *(str(word) for pair in options.items() for word in pair), *more)
 
 
 def write_samples(path, rows):
@@ -36,7 +37,8 @@ def test_every_row_has_its_verdict_in_input_order(tmp_path):
         (wire.name, wire.source("TopModule")),
     ]
     out = tmp_path / "out.json"
-    done = score(root, write_samples(tmp_path / "samples.jsonl", rows), out)
+    info = ("--info", "model=m", "--info", "temperature=0.8", "--results", str(tmp_path / "results"))
+    done = score(root, write_samples(tmp_path / "samples.jsonl", rows), out, *info)
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     assert [(v["problem_id"], v["sample_idx"], v["outcome"], v["passed"]) for v in document["verdicts"]] == [
@@ -52,8 +54,20 @@ def test_every_row_has_its_verdict_in_input_order(tmp_path):
     [disagreement] = document["disagreements"]
     assert (disagreement["problem_id"], disagreement["sample_idx"]) == ("Prob901_wire", 0)
     assert "$finish" in disagreement["reason"]
+    assert document["results"]["hardened"]["all"]["pass@1"]["value"] == pytest.approx(0.75)
+    assert document["results"]["compatible"]["upstream"]["value"] == pytest.approx(1.0)
+    assert document["config"]["model"] == "m"
+    [results, samples] = sorted((tmp_path / "results").iterdir())
+    assert json.loads(results.read_text()) == document
     assert "75.0%" in done.stdout
     assert "upstream's rule passes and ours does not: 1 rows" in done.stdout
+    assert "model m, temperature 0.8, top_p not given, seed not given" in done.stdout
+    again = score(root, samples, out, "--no-compatible")
+    assert again.returncode == 0, again.stderr
+    second = json.loads(out.read_text())
+    assert second["results"]["compatible"] is None
+    assert second["results"]["hardened"] == document["results"]["hardened"]
+    assert second["hashes"] == document["hashes"]
 
 
 @pytest.mark.tool
@@ -113,6 +127,19 @@ def test_an_unknown_problem_is_a_usage_error(tmp_path):
     done = score(write_checkout(tmp_path / "checkout"), samples, tmp_path / "out.json")
     assert done.returncode == 2
     assert "has no problem 'Prob999_none'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ("temprature=1", "did you mean 'temperature'"),
+        ("temperature=hot", "temperature: Input should be a valid number"),
+    ],
+)
+def test_what_is_told_of_the_sampling_is_checked(tmp_path, info, said):
+    done = score(tmp_path, tmp_path / "none", tmp_path / "out.json", "--info", info)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 @pytest.mark.tool

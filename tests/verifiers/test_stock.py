@@ -1,5 +1,6 @@
 """Stock testbenches as judges: what counts as a result, and whose fault a failure is."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from stock_checkout import PROBLEMS
 
 from toolchain.command import CommandResult
 from toolchain.icarus import Ending
+from verifiers.cache import DiskCache
 from verifiers.errors import PROBLEM_FAULT, ProblemError
 from verifiers.icarus_build import IcarusBuilder
 from verifiers.simulate import Failure, local_executor
@@ -41,6 +43,30 @@ def judge() -> StockJudge:
 @pytest.fixture(scope="module")
 def verifier() -> Verifier:
     return Verifier()
+
+
+class NoExecutor:
+    """Runs nothing."""
+
+    isolation = "none"
+
+    def run_job(self, job):
+        raise AssertionError("this was to be looked up")
+
+
+@pytest.mark.tool
+def test_a_goldens_score_is_known_to_the_next_judge_of_the_same_problem(tmp_path):
+    problem = problem_of(testbench=f"`define NEVER 1\n{ADDER.harness()}")
+    with closing(DiskCache(tmp_path / "cache.db")) as cache:
+        score = StockJudge(executor=local_executor(), cache=cache).control(problem)
+        assert score is not None
+        assert score.num_samples > 0
+        assert StockJudge(executor=NoExecutor(), cache=cache).control(problem) == score
+        other = problem_of(testbench=f"`define NEVER 2\n{ADDER.harness()}")
+        with pytest.raises(AssertionError, match="looked up"):
+            StockJudge(executor=NoExecutor(), cache=cache).control(other)
+        with pytest.raises(AssertionError, match="looked up"):
+            StockJudge(executor=NoExecutor(), cache=cache).control(problem, is_fresh=True)
 
 
 def test_the_result_is_the_line_with_the_nonce():
