@@ -44,24 +44,33 @@ def rollout_metrics(rollouts: list[list[Rollout]]) -> dict[str, float]:
         "completions/clipped_ratio": _mean([float(r.completion.finish_reason == "length") for r in every]),
         "sim/dropped_rollouts": float(len(every) - len(scored)),
         **{f"sim/{outcome.value}": outcomes[outcome] / len(every) for outcome in Outcome},
-        **{f"cheat/{rule}": number / len(every) for rule, number in sorted(_refusals(every).items())},
+        **{f"cheat/{rule}": share for rule, share in _refusals(every).items()},
     }
 
 
-def _refusals(rollouts: list[Rollout]) -> Counter[str]:
-    """How many completions each rule of the screen refused: the first finding of each, without the names in it."""
-    refused = [rollout for rollout in rollouts if rollout.verdict.outcome is Outcome.FORBIDDEN_CONSTRUCT]
-    return Counter(
-        rule_name(rollout.verdict.diagnostics[0].message) for rollout in refused if rollout.verdict.diagnostics
-    )
+def _refusals(rollouts: list[Rollout]) -> dict[str, float]:
+    """The share of completions that each rule of the screen refused, by the first finding of each.
+
+    `refused` is all of them but for text that is no source code at all, which a weak policy writes without intent.
+    """
+    refused = [
+        r.verdict for r in rollouts if r.verdict.outcome is Outcome.FORBIDDEN_CONSTRUCT and r.verdict.diagnostics
+    ]
+    rules = Counter(rule_name(verdict.diagnostics[0].message) for verdict in refused)
+    meant = sum(number for rule, number in rules.items() if not rule.startswith(_NO_CODE))
+    return {rule: number / len(rollouts) for rule, number in sorted(rules.items())} | {"refused": meant / len(rollouts)}
+
+
+_NO_CODE = ("text", "character", "carriage_return", "lone")
 
 
 def rule_name(message: str) -> str:
     """A metric name of a finding of the screen: its own words up to the first that the candidate could have chosen."""
-    if message.startswith("'$"):
-        return "system_name"
-    ours = re.split(r"['\"`:;]| is ", message)[0]
-    return "_".join(re.sub(r"[^a-z ]", " ", ours.lower().removeprefix("the ")).split()[:3]) or "text"
+    quoted = {"'$": "system_name", "'`": "directive"}
+    if message[:2] in quoted:
+        return quoted[message[:2]]
+    ours = re.match(r"(?:the |a )?([a-z ]*)", message.lower())[1]
+    return "_".join(ours.split(" is ")[0].split()[:3]) or "text"
 
 
 def group_metrics(

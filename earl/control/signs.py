@@ -13,8 +13,8 @@ from earl.rollout import RolloutJudge
 from earl.step import StepResult
 
 Metrics = dict[str, float]
-_GAP, _NUM_RECHECKED = "cheat/recheck_gap", "cheat/num_rechecked"
-_OURS = (_GAP, _NUM_RECHECKED)
+_GAP, _NUM_RECHECKED, _REFUSED = "cheat/recheck_gap", "cheat/num_rechecked", "cheat/refused"
+_TOTALS = (_GAP, _NUM_RECHECKED, _REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ SIGNS = {
         " on purpose; min_entropy and the cone follow the policy)",
     ),
     "forbidden_constructs": Sign(
-        "sim/forbidden_construct",
-        lambda now, first, config: now["sim/forbidden_construct"] > config.forbidden_above,
+        _REFUSED,
+        lambda now, first, config: now[_REFUSED] > config.forbidden_above,
         "the screen refuses {now:.0%} of the completions{rules}: the policy tries to get round the judge; read them in"
         " completions/",
     ),
@@ -105,7 +105,7 @@ class Signs:
 def _rules(metrics: Metrics) -> str:
     """The rule of the screen that refused most, in brackets."""
     rules = {
-        name: share for name, share in metrics.items() if name.startswith("cheat/") and name not in _OURS and share
+        name: share for name, share in metrics.items() if name.startswith("cheat/") and name not in _TOTALS and share
     }
     return f" (most by {max(rules, key=rules.__getitem__).removeprefix('cheat/')})" if rules else ""
 

@@ -198,7 +198,7 @@ HEALTHY = {
     "completions/mean_length": 100.0,
     "frac_reward_zero_std": 0.2,
     "gate/kept_fraction": 0.2,
-    "sim/forbidden_construct": 0.0,
+    "cheat/refused": 0.0,
     "cheat/recheck_gap": 0.0,
 }
 SICK = {
@@ -206,7 +206,7 @@ SICK = {
     "length_drift": ("completions/mean_length", 201.0, "201 tokens long, 100 at first"),
     "zero_variance": ("frac_reward_zero_std", 0.75, "75% of the groups"),
     "kept_fraction_drift": ("gate/kept_fraction", 0.1, "10% of the tokens through, 20% at first"),
-    "forbidden_constructs": ("sim/forbidden_construct", 0.1, r"refuses 10% .*most by force_statement"),
+    "forbidden_constructs": ("cheat/refused", 0.1, r"refuses 10% .*most by force_statement"),
     "recheck_gap": ("cheat/recheck_gap", 0.1, "10% of the passes"),
 }
 

@@ -333,6 +333,10 @@ def test_parquet_holds_the_rows_of_the_json_lines(tiny_policy, tmp_path):
         ("procedural force statement is not allowed: it overrides", "procedural_force_statement"),
         ("the hierarchical name 'tb.errors' leads out of the design; remove it", "hierarchical_name"),
         ("'ä' is not ASCII; outside comments only ASCII is allowed", "text"),
+        ("'`include' is neither an allowed directive nor a macro defined above; write the code out", "directive"),
+        ("the character U+00B5 is not allowed in a design", "character_u"),
+        ("a carriage return without a line feed is not allowed in a design", "carriage_return_without"),
+        ("the escaped identifier '\\a force b ' is not allowed; use a plain name", "escaped_identifier"),
     ],
 )
 def test_a_rule_of_the_screen_has_a_name_without_the_candidates_words(message, name):
