@@ -4,6 +4,8 @@ No -march: the sources pick the instruction set at run time. The OpenMP runtime 
 by the time the module is imported, and a second one would be a second pool of threads.
 """
 
+from pathlib import Path
+
 from setuptools import setup
 
 try:
@@ -20,8 +22,8 @@ setup(
     ext_modules=[
         CppExtension(
             "earl._C",
-            sources=["csrc/ops.cpp", "csrc/token_logprob_entropy_cpu.cpp"],
-            depends=["csrc/simd.h"],
+            sources=["csrc/ops.cpp", *sorted(str(path) for path in Path("csrc").glob("*_cpu.cpp"))],
+            depends=sorted(str(path) for path in Path("csrc").glob("*.h")),
             extra_compile_args=COMPILE_ARGS,
         )
     ],

@@ -32,6 +32,7 @@ class RunConfig(Section):
 class ModelConfig(Section):
     path: str = "smollm2-135m-instruct"  # a Hugging Face folder, a hub name, or an alias of earl.model_source
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the sampler's weights and of autocast; masters are fp32
+    ops: Literal["compiled", "reference"] = "compiled"  # reference: plain torch, slower, all logits in memory
 
 
 class PromptConfig(Section):

@@ -28,7 +28,7 @@ def command(
 
     settings = load_config(config, with_verifier(overrides, verifier))
     settings = overfit_config(settings) if overfit_one else settings
-    set_up_torch(settings.run.num_threads)
+    set_up_torch(settings.run.num_threads, settings.model.ops)
     check_methods(settings)
     problems = training_problems(settings, console.print)
     with open_farm(settings) as farm, StopRequest() as stop:
