@@ -15,10 +15,12 @@ inline void check_temperature(const char* op, double temperature) {
                     ": temperature must be a positive, finite number, got ", temperature);
 }
 
+// The values of targets on a GPU are not read, as that would wait for it: there a target outside gives NaN.
 inline void check_targets(const char* op, const at::Tensor& targets, int64_t num_rows, int64_t vocab) {
   TORCH_CHECK_VALUE(targets.dim() == 1 && targets.size(0) == num_rows, op, ": targets must be [", num_rows,
                     "], one for each row, got ", targets.sizes());
   TORCH_CHECK_TYPE(targets.scalar_type() == at::kLong, op, ": targets must be int64, got ", targets.scalar_type());
+  if (!targets.is_cpu()) return;
   const at::Tensor dense = targets.contiguous();
   const int64_t* values = dense.const_data_ptr<int64_t>();
   for (int64_t row = 0; row < num_rows; ++row) {
