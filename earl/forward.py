@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from earl import ops
 from earl.group_attention import block_up, group_attention
-from earl.ops import TokenStats, linear_token_logprob_entropy
+from earl.ops import TokenStats
 from earl.policy import head_weight
 
 
@@ -146,7 +147,9 @@ def token_stats(
         hidden_RH, targets = hidden_RH[rows], targets[rows]
     weight_VH = head_weight(model)
     with autocast(model, head_dtype):
-        return linear_token_logprob_entropy(hidden_RH.to(weight_VH.dtype), weight_VH, targets, temperature)
+        return ops.in_force().linear_token_logprob_entropy(
+            hidden_RH.to(weight_VH.dtype), weight_VH, targets, temperature
+        )
 
 
 def micro_batches(sizes: list[int], max_tokens: int) -> list[list[int]]:

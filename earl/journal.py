@@ -68,6 +68,11 @@ class JournaledJudge:
         self._lock = threading.Lock()
         self._error: Exception | None = None
 
+    @property
+    def isolation(self) -> str:
+        """See `verifiers.connect.Judge.isolation`."""
+        return self._judge.isolation
+
     def submit(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> "Future[Judgement]":
         """See `verifiers.connect.Judge.submit`."""
         key = judgement_key(problem, completion_text, seeds)

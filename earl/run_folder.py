@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from earl.config import Config, load_config
-from hdl_bench.problem_files import write_whole
+from hdl_bench.text_files import write_whole
 from toolchain.errors import InfrastructureError, UsageError
 
 _PACKAGES = ("earl-rtl", "torch", "transformers", "pyslang", "numpy")
@@ -64,7 +64,8 @@ class RunFolder:
             f"{section}.{key}: {before[section][key]!r} -> {now[section][key]!r}"
             for section in before
             for key in before[section]
-            if section != "verifier" and before[section][key] != now[section][key]  # who judges changes no verdict
+            # Who judges changes no verdict, and who listens changes nothing.
+            if section not in ("verifier", "log") and before[section][key] != now[section][key]
         ]
         if changed:
             raise UsageError(f"cannot resume {path} with another config; changed: {'; '.join(changed)}")
@@ -82,8 +83,8 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def completions_path(self, step: int) -> Path:
-        return self.path / "completions" / f"step_{step:06d}.jsonl"
+    def completions_path(self, step: int, suffix: str = "jsonl") -> Path:
+        return self.path / "completions" / f"step_{step:06d}.{suffix}"
 
     def write_json(self, name: str, value: Any) -> Path:
         return self.write_text(name, json.dumps(value, indent=2) + "\n")

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
-from hdl_bench.problem_files import read_text
 from hdl_bench.results import FORMAT
 from hdl_bench.statistics import bootstrap_interval, pass_at_k, resampled_means
+from hdl_bench.text_files import read_text
 from toolchain.errors import UsageError
 
 Document = Mapping[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from hdl_bench.compare import Change, Comparison
-from hdl_bench.problem_files import write_whole
+from hdl_bench.text_files import write_whole
 from toolchain.errors import UsageError
 
 _MAX_ANNOTATIONS = 9  # GitHub shows ten of a kind in a step

@@ -1,18 +1,14 @@
 """Sets of problems that a user has, in every form that `hdl_bench.problem_source` reads. Read and written."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from hdl_bench.problem_row import problem_of_row
 from hdl_bench.problem_source import read_rows
-from hdl_bench.text_files import read_json_lines, read_text, write_text
-from toolchain.errors import InfrastructureError
+from hdl_bench.text_files import write_text
 from verifiers.problem_json import problem_to_json
 from verifiers.types import Problem
-
-__all__ = ["read_json_lines", "read_problems", "read_text", "write_problems", "write_text"]
 
 
 def read_problems(path: Path) -> list[Problem]:
@@ -23,23 +19,6 @@ def read_problems(path: Path) -> list[Problem]:
         ToolNotFound: a form that needs a package which is not installed.
     """
     return [problem_of_row(row) for row in read_rows(path)]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary file, fsync, rename. Folders are made.
-
-    Raises InfrastructureError when the disk refuses.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some disk space") from error
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:

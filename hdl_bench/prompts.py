@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdl_bench.problem_files import read_text
 from hdl_bench.scored import ScoredBenchmark
+from hdl_bench.text_files import read_text
 from hdl_bench.types import Chat, Prompt
 from toolchain.errors import UsageError
 from verifiers.types import Problem

@@ -16,10 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hdl_bench.problem_files import write_whole
 from hdl_bench.prompts import prompt_sha256
 from hdl_bench.rates import problem_counts, results_of
 from hdl_bench.score import Score, ScoredRow, reason_of
+from hdl_bench.text_files import write_whole
 from verifiers.cache import judge_fingerprint
 from verifiers.problem_json import problem_to_json
 from verifiers.seeds import EVAL_SEEDS

@@ -15,10 +15,10 @@ from typing import Any
 
 from hdl_bench.compatible import Answer, CompatibleResult, CompatibleRule
 from hdl_bench.errata import merged
-from hdl_bench.problem_files import read_json_lines
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.soundness import shown_errata
+from hdl_bench.text_files import read_json_lines
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool

@@ -1,6 +1,7 @@
 """Text files that a user named: read and written, with one clear error for what goes wrong."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,20 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}; give another path") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary file, fsync, rename. Folders are made.
+
+    Raises InfrastructureError when the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some disk space") from error

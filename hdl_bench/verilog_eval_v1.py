@@ -19,8 +19,8 @@ from hdl_bench.compatible_verilog_eval_v1 import (
     mean_pass_rate,
 )
 from hdl_bench.errata import content_hash, find_erratum, find_hint
-from hdl_bench.problem_files import read_json_lines
 from hdl_bench.scored import ScoredBenchmark
+from hdl_bench.text_files import read_json_lines
 from hdl_bench.verilog_eval import completion_prompt, stimulus_protocol
 from toolchain.errors import UsageError
 from verifiers.extract import answer_text, extract

@@ -32,14 +32,17 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def set_up_torch(num_threads: int) -> None:
-    """Threads of torch, and quiet libraries: a progress bar of theirs would tear ours."""
+def set_up_torch(num_threads: int, implementation: str = "compiled") -> None:
+    """Threads of torch, the ops in force, and quiet libraries: a progress bar of theirs would tear ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
     from transformers.utils import logging
 
+    from earl import ops
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    ops.select(implementation)
     if num_threads:
         torch.set_num_threads(num_threads)
 

@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from earl.show_compare import comparison_document, markdown_of, render_comparison
     from hdl_bench.compare import compare, read_results
     from hdl_bench.gate_reports import annotations, append_step_summary, write_junit
-    from hdl_bench.problem_files import write_text
+    from hdl_bench.text_files import write_text
 
     sides = [read_results(path) for path in (before, after)]
     found = compare(*sides, metric=metric, rule=rule, is_sound_only=is_sound_only, fail_below=fail_below)

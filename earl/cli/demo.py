@@ -20,7 +20,7 @@ def command(config: Path, overrides: tuple[str, ...]) -> None:
 
     settings = load_config(config, overrides)
     check_methods(settings)
-    set_up_torch(settings.run.num_threads)
+    set_up_torch(settings.run.num_threads, settings.model.ops)
     with open_farm(settings) as farm, StopRequest() as stop:
         run = RunFolder.create(settings, default_name="demo")
         is_whole = run_demo(settings, run, farm, Session(console=console, should_stop=lambda: stop.is_set))

@@ -69,7 +69,7 @@ def _measure_policy(config: Path, overrides: tuple[str, ...], out: Path | None, 
     from earl.tables import evaluation_table
 
     settings = load_config(config, overrides)
-    set_up_torch(settings.run.num_threads)
+    set_up_torch(settings.run.num_threads, settings.model.ops)
     problems = evaluation_problems(settings)
     with open_farm(settings) as farm:
         evaluation = run_eval(settings, problems, farm, Session(console=console, should_stop=lambda: False))

@@ -51,7 +51,8 @@ def check_command(  # noqa: PLR0913  (one parameter an option)
     from rich.console import Console
 
     from earl.show_check import check_document, render_checks, summary_document
-    from hdl_bench.problem_files import read_problems, write_problems, write_text
+    from hdl_bench.problem_files import read_problems, write_problems
+    from hdl_bench.text_files import write_text
 
     problems = [problem for path in files for problem in read_problems(path)] or _procedural(num_problems, seed)
     with _gate(num_workers=num_workers, is_formal=is_formal, seed=seed) as gate:

@@ -36,7 +36,7 @@ def _report_results(paths: tuple[Path, ...], *, html: Path | None, markdown: Pat
     from earl.report import results_page
     from earl.show_results import render_results
     from hdl_bench.compare import read_results
-    from hdl_bench.problem_files import write_text
+    from hdl_bench.text_files import write_text
 
     if len(paths) > 1 and not is_board:
         raise click.UsageError(f"{len(paths)} files were given: rank them with --leaderboard, or give one")

@@ -19,7 +19,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
-    set_up_torch(settings.run.num_threads)
+    set_up_torch(settings.run.num_threads, settings.model.ops)
     problems = warm_start_problems(settings, console.print)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:

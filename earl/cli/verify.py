@@ -50,8 +50,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     from earl.show_proof import proof_document, render_proof
     from earl.show_verdict import render_judgement, render_opinion
-    from hdl_bench.problem_files import read_text
     from hdl_bench.proofs import is_provable, verdict_with
+    from hdl_bench.text_files import read_text
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
     from verifiers.verdict_json import verdict_document

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from earl.ops import token_logprob_entropy
+from earl import ops
 from earl.policy import PromptEncoder
 from hdl_bench.types import Completion, Sampling
 
@@ -31,7 +31,7 @@ def choose_tokens(
         target_R = uniform_R.to(cumulative_RV.device) * cumulative_RV[:, -1:]
         token_ids = torch.searchsorted(cumulative_RV, target_R, right=True).squeeze(1)
         token_ids.clamp_(max=logits_RV.shape[1] - 1)
-    stats = token_logprob_entropy(logits_RV, token_ids, temperature)
+    stats = ops.in_force().token_logprob_entropy(logits_RV, token_ids, temperature)
     return token_ids, stats.logprob, stats.entropy
 
 

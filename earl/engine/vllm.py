@@ -6,6 +6,7 @@ are not recorded.
 
 from collections.abc import Sequence
 
+import torch
 from vllm import LLM, SamplingParams
 
 from earl.model_source import resolve_model
@@ -21,7 +22,9 @@ class VllmEngine:
 
     def __init__(self, path: str, encoder: PromptEncoder, *, dtype: str) -> None:
         self._encoder = encoder
-        self._llm = LLM(model=resolve_model(path), dtype=dtype, enable_prefix_caching=True)
+        # Compiling the model takes minutes on a CPU, and pays on a GPU only.
+        is_eager = not torch.cuda.is_available()
+        self._llm = LLM(model=resolve_model(path), dtype=dtype, enable_prefix_caching=True, enforce_eager=is_eager)
 
     def update_weights(self, policy_version: int) -> None:
         raise UsageError("vLLM cannot follow a policy in training here; set sampling.engine to auto, decode or hf")

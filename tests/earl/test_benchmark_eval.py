@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import zlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from hdl_bench.types import Chat, Completion, Sampling
 from toolchain.errors import InfrastructureError, UsageError
 from verifiers.connect import judge_all
 from verifiers.seeds import EVAL_SEEDS
-from verifiers.types import Outcome, Problem, ReferenceOracle
+from verifiers.types import CocotbOracle, Outcome, Problem, ReferenceOracle
 
 PROBLEMS = {
     f"p{number}": Problem(
@@ -81,6 +82,16 @@ def test_a_stopped_run_that_goes_on_draws_what_an_unbroken_one_draws(tiny_policy
     assert again.rows == samples.rows
     assert farm.num_submitted <= 21 - 10 + 2  # what was judged before the stop is not judged again
     assert len({row.sample.completion for row in whole.rows}) > 10
+
+
+def test_tests_that_may_not_run_here_are_refused_before_anything_is_sampled(tmp_path):
+    oracle = CocotbOracle(test_source="import cocotb", is_trusted=False)
+    problem = replace(PROBLEMS["p0"], oracle=oracle)
+    benchmark = ScoredBenchmark(name="cvdp", problems={"p0": problem}, prepare=lambda problem_id, text: text)
+    plan = Plan(benchmark=benchmark, prompts={"p0": "x"}, sampling=SAMPLING)
+    watcher = Watcher(on_sampling=print, on_scoring=print, should_stop=lambda: False)
+    with pytest.raises(UsageError, match="the isolation here is rlimits"):
+        evaluate_benchmark(EvalFolder.create(tmp_path / "run", {}), plan, None, Judges(ours=Farm()), watcher)
 
 
 def test_a_row_holds_the_exact_prompt_and_its_hash(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from earl import forward
+from earl import forward, ops
 from earl.forward import Sequences, lay_out, micro_batches, token_stats
 
 PROMPT = [5, 9, 2, 7, 7, 1]
@@ -111,3 +111,18 @@ def test_micro_batches_fill_up_to_the_padded_size():
     assert micro_batches([10, 30, 20, 25], 60) == [[0, 2], [3, 1]]
     assert micro_batches([10, 300], 60) == [[0], [1]]
     assert micro_batches([], 60) == []
+
+
+def test_the_reference_ops_are_used_when_asked_for_and_agree(tiny_model):
+    layouts = [lay_out(Sequences(prompt=[1, 2, 3], responses=([4, 5, 6], [7, 8])))]
+    found = {}
+    try:
+        for name in ("reference", "compiled"):
+            ops.select(name)
+            assert ops.in_force() is ops.OPS[name]
+            found[name] = token_stats(tiny_model, layouts, temperature=1.3, dtype=torch.float32)
+    finally:
+        ops.select("compiled")
+    torch.testing.assert_close(found["compiled"], found["reference"], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="unknown ops 'fast'; known: compiled, reference"):
+        ops.select("fast")

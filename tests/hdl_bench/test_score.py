@@ -135,7 +135,7 @@ def test_procedural_problems_come_from_a_file_or_a_folder(tmp_path):
     write_lines(tmp_path / "two.jsonl", [problem_to_json(problem_of("a"))])
     with pytest.raises(UsageError, match="the problem_id 'a' twice"):
         load_benchmark("procedural", tmp_path)
-    with pytest.raises(UsageError, match=r"bad\.jsonl: the problem lacks the key"):
+    with pytest.raises(UsageError, match=r"bad\.jsonl: the problem lacks the key 'prompt'"):
         load_benchmark("procedural", write_lines(tmp_path / "bad.jsonl", [{"problem_id": "a"}]))
 
 

@@ -84,6 +84,8 @@ def test_it_does_not_follow_a_policy_in_training(engine):
 class ChecksumFarm:
     """A judge without simulators."""
 
+    isolation = "rlimits"
+
     def submit(self, problem, text, seeds):
         from concurrent.futures import Future
 

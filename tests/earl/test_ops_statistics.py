@@ -1,0 +1,86 @@
+"""earl.ops.token_statistics: hand-computed values, the twin, hard logits."""
+
+import math
+
+import pytest
+import torch
+
+from earl import ops
+
+NAMES = tuple(ops.STATISTICS)
+
+
+def test_hand_computed_values():
+    # p = (1/2, 1/4, 1/8, 1/8); entropy 7/4 ln 2.
+    logits = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
+    found = ops.token_statistics(logits, torch.tensor([1]), names=NAMES, top_p=0.7, min_p=0.3)
+    ln2 = math.log(2)
+    assert {name: value.item() for name, value in found.items()} == {
+        "logprob": pytest.approx(-2 * ln2),
+        "entropy": pytest.approx(1.75 * ln2),
+        "logsumexp": pytest.approx(0.0, abs=1e-6),
+        "chosen_logit": pytest.approx(-2 * ln2),
+        "mean_logit": pytest.approx(-2.25 * ln2),
+        "self_certainty": pytest.approx(2.25 * ln2),
+        # 1/4 (7/4 - 1) + 1/16 (7/4 - 2) + 2/64 (7/4 - 3), times ln 2
+        "mean_entropy_change": pytest.approx((0.1875 - 0.015625 - 0.0390625) * ln2, rel=1e-5),
+        "top_p_mass": pytest.approx(0.75),
+        "top_p_entropy": pytest.approx(-(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3)),
+        "min_p_logprob": pytest.approx(math.log(1 / 3)),
+    }
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("vocab", [1, 2, 63, 1000, 5_001])
+def test_every_statistic_agrees_with_its_twin_in_every_type(vocab, temperature):
+    generator = torch.Generator().manual_seed(vocab)
+    for scale in (0.0, 0.3, 4.0):  # flat logits put every token into the nucleus' sort
+        logits = torch.randn(4, vocab, generator=generator, dtype=torch.float64) * scale
+        targets = torch.tensor([0, vocab - 1, vocab // 2, vocab // 3])
+        for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 2e-5), (torch.bfloat16, 2e-5)):
+            typed = logits.to(dtype)
+            got = ops.token_statistics(typed, targets, temperature, names=NAMES, top_p=0.77, min_p=0.11)
+            want = ops.token_statistics_ref(typed.double(), targets, temperature, names=NAMES, top_p=0.77, min_p=0.11)
+            for name in NAMES:
+                torch.testing.assert_close(got[name].double(), want[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+def test_only_what_is_asked_for_is_given_in_the_order_asked():
+    logits, targets = torch.randn(3, 9), torch.tensor([0, 1, 2])
+    found = ops.token_statistics(logits, targets, names=("entropy", "logprob"))
+    assert list(found) == ["entropy", "logprob"]
+    stats = ops.token_logprob_entropy(logits, targets)
+    assert torch.equal(found["entropy"], stats.entropy)
+    assert torch.equal(found["logprob"], stats.logprob)
+
+
+def test_a_token_that_the_min_p_law_drops_has_no_probability():
+    logits = torch.tensor([[0.0, -5.0, -torch.inf]])
+    for target in (1, 2):
+        [value] = ops.token_statistics(logits, torch.tensor([target]), names=["min_p_logprob"]).values()
+        assert value.item() == -math.inf
+
+
+def test_a_nan_poisons_its_own_row_and_a_forbidden_token_none():
+    logits = torch.zeros(3, 70)
+    logits[1, 5] = math.nan
+    logits[2, 5] = -math.inf
+    found = ops.token_statistics(logits, torch.zeros(3, dtype=torch.int64), names=NAMES)
+    for name in set(NAMES) - {"chosen_logit"}:
+        assert found[name].isnan().tolist() == [False, True, False], name
+    assert found["top_p_entropy"][2].item() == pytest.approx(math.log(56))  # 0.8 of 69 equal tokens
+
+
+def test_opcheck_finds_nothing():
+    arguments = (torch.randn(4, 33), torch.tensor([0, 32, 5, 5]), 0.7, list(NAMES), 0.8, 0.02)
+    torch.library.opcheck(torch.ops.earl.token_statistics, arguments)
+
+
+def test_wrong_arguments_are_refused():
+    logits, targets = torch.zeros(2, 5), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="unknown statistic entropi; known: logprob, entropy"):
+        ops.token_statistics(logits, targets, names=["entropi"])
+    with pytest.raises(ValueError, match=r"top_p must be in \(0, 1\], got 0"):
+        ops.token_statistics(logits, targets, names=["top_p_mass"], top_p=0.0)
+    with pytest.raises(ValueError, match=r"min_p must be in \[0, 1\], got 2"):
+        ops.token_statistics(logits, targets, names=["min_p_logprob"], min_p=2.0)
