@@ -3,7 +3,7 @@
 The torch sides are what one would write: `torch` holds all logits and their log-softmax in fp32 and multiplies the loss
 by the gate's mask; `compile` is torch.compile of it; `chunked` takes 256 rows at a time under checkpointing. Entropies
 choose the gate and carry no gradient. Floors: a copy of the logits (and one into new memory for a backward pass), or
-the matrix products that are left when the gate's closed rows are not computed, in the type that the processor multiplies.
+the matrix products that are left when closed rows are not computed, in the type that the processor multiplies.
 """
 
 from collections.abc import Callable
