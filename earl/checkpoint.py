@@ -1,7 +1,7 @@
 """Checkpoints of a training run: the policy in Hugging Face layout, the optimiser's state beside it.
 
-Written under a temporary name, synced and renamed, so that a kill leaves the last whole one. Sampling and data order
-are functions of seed and step, so there is no other state to keep.
+Written under a temporary name, synced and renamed, so that a kill leaves the last whole one. Sampling is a function of
+seed and step; what else a run carries on (pass rates, a moving reference) comes as `state` and lies in state.pt.
 """
 
 import json
@@ -10,6 +10,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,6 +52,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     *,
     keep: int,
+    state: dict[str, Any] | None = None,
 ) -> Checkpoint:
     """Write the checkpoint of a finished step and remove all but the newest `keep`.
 
@@ -64,6 +66,7 @@ def save(
         partial.mkdir(parents=True)
         policy.save(partial)
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+        torch.save(state or {}, partial / "state.pt")
         (partial / "trainer.json").write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
         for file in partial.iterdir():
             _sync(file)
@@ -81,6 +84,12 @@ def save(
 def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
     """Put the saved optimiser state into `optimizer`."""
     optimizer.load_state_dict(torch.load(checkpoint.folder / "optimizer.pt", weights_only=True, map_location="cpu"))
+
+
+def load_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What was given to `save` as `state`; empty for a checkpoint without it."""
+    path = checkpoint.folder / "state.pt"
+    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else {}
 
 
 def _sync(path: Path) -> None:

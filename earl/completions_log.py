@@ -1,4 +1,7 @@
-"""The completions of a step on disk: text, verdict, reward, and per token its entropy, class and gate."""
+"""The completions of a step on disk: text, verdict, reward, and per token its entropy, class and gate.
+
+JSON lines, or parquet (the extra `parquet`) for those who read many steps at once; both hold the same rows.
+"""
 
 import json
 from pathlib import Path
@@ -11,10 +14,10 @@ from toolchain.errors import InfrastructureError
 
 
 def write_completions(path: Path, step: int, result: StepResult) -> None:
-    """One JSON line a rollout, in order. Per-token fields are absent for rollouts that were not trained on."""
+    """One row a rollout, in order, in the format of the suffix. Those that were not trained on have no token fields."""
     rows, number = [], 0
     starts = result.batch.row_offsets.tolist() if result.batch is not None else []
-    trained = _trained(result)
+    trained = {id(rollout) for rollout in result.trained}
     for group in result.rollouts:
         for sample, rollout in enumerate(group):
             row = _row(step, sample, rollout)
@@ -31,19 +34,39 @@ def write_completions(path: Path, step: int, result: StepResult) -> None:
             rows.append(row)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        if path.suffix == ".parquet":
+            _write_parquet(path, rows)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some disk space") from error
 
 
-def _trained(result: StepResult) -> set[int]:
-    """Which rollouts the batch holds, by identity: those of groups with two or more scored ones, in order."""
-    kept: set[int] = set()
-    for group in result.rollouts:
-        scored = [rollout for rollout in group if rollout.reward is not None]
-        if len(scored) >= 2:
-            kept |= {id(rollout) for rollout in scored}
-    return kept
+def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    # UTF-8 cannot hold a lone surrogate, and a completion can: it is written escaped, as JSON would.
+    for row in rows:
+        row |= {name: row[name].encode("utf-8", "backslashreplace").decode("utf-8") for name in ("text", "message")}
+    floats, words, integers = (pyarrow.list_(kind) for kind in (pyarrow.float32(), pyarrow.string(), pyarrow.int32()))
+    known = {
+        "step": pyarrow.int64(),
+        "sample": pyarrow.int32(),
+        "num_mismatches": pyarrow.int64(),
+        "num_samples": pyarrow.int64(),
+        "seed": pyarrow.int64(),
+        "reward": pyarrow.float64(),
+        "reward_parts": pyarrow.map_(pyarrow.string(), pyarrow.float64()),
+        "token_ids": integers,
+        "entropies": floats,
+        "classes": words,
+        "gate": integers,
+        "advantage": pyarrow.float64(),
+    }
+    texts = ("problem_id", "text", "finish_reason", "outcome", "stage", "message")
+    schema = pyarrow.schema([*((name, pyarrow.string()) for name in texts), *known.items()])
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
 
 
 def _row(step: int, sample: int, rollout: Rollout) -> dict[str, Any]:

@@ -41,10 +41,14 @@ class PromptConfig(Section):
 
 
 class ProblemsConfig(Section):
+    files: tuple[str, ...] = ()  # of your own, any that `--benchmark jsonl` takes; empty: procedural problems
+    exclude: tuple[str, ...] = ()  # BENCHMARK:ROOT, benchmarks to keep out of training
     families: tuple[str, ...] = ()  # empty: all
     exclude_families: tuple[str, ...] = ()
     levels: tuple[int, ...] = (1, 2)
     num_problems: Positive = 256
+    order: str = "shuffled"  # a key of earl.control.order.ORDERS
+    params: dict[str, Any] = Field(default_factory=dict)
 
 
 class SamplingConfig(Section):
@@ -83,6 +87,14 @@ class AdvantageConfig(Section):
     min_std: NonNegative = 0.02  # a group whose rewards deviate less has no variance
 
 
+class GroupsConfig(Section):
+    """Which groups train. With rounds, other problems are sampled in the place of the groups that the filter drops."""
+
+    filter: str = "none"  # a key of earl.control.filters.FILTERS
+    params: dict[str, Any] = Field(default_factory=dict)
+    max_rounds: Annotated[int, Field(ge=0)] = 0  # of further sampling in one step
+
+
 class GateConfig(Section):
     name: str = "entropy"  # a key of earl.gate.GATES
     entropy_source: Literal["sampling", "current"] = "sampling"
@@ -94,12 +106,26 @@ class LossConfig(Section):
     clip_low: NonNegative = 0.2
     clip_high: NonNegative = 0.28
     dual_clip: NonNegative = 0.0  # 0: off; else the bound c > 1 of the loss at negative advantages
-    denominator: Literal["tokens", "gated", "sequences"] = "tokens"
+    denominator: Literal["tokens", "gated", "sequences", "constant"] = "tokens"
+    # Truncated importance sampling where the sampler's log-probs are not the trainer's. auto: token for a sampler that
+    # is another program, none for our own.
+    correction: Literal["auto", "none", "token", "sequence"] = "auto"
+    correction_cap: Annotated[float, Field(ge=1)] = 2.0
 
 
 class KlConfig(Section):
     beta: NonNegative = 0.0
-    where: Literal["all", "gated", "reward"] = "all"  # k3 in the loss over all or gated tokens; or k1 in the reward
+    where: Literal["all", "gated", "reward"] = "all"  # in the loss over all or gated tokens; or in the reward
+    estimator: Literal["auto", "k1", "k2", "k3"] = "auto"  # auto: k3 in the loss, k1 in the reward
+    reference: str = "fixed"  # a key of earl.control.reference.REFERENCES
+    params: dict[str, Any] = Field(default_factory=dict)  # of the reference
+
+
+class OverlongConfig(Section):
+    """A penalty that grows over the last `buffer` tokens before sampling.max_tokens, to `penalty` at the limit."""
+
+    buffer: Annotated[int, Field(ge=0)] = 0  # tokens; 0: off
+    penalty: NonNegative = 0.5
 
 
 class RewardConfig(Section):
@@ -108,7 +134,9 @@ class RewardConfig(Section):
     syntax: NonNegative = 0.1  # it parses and holds nothing forbidden
     interface: NonNegative = 0.1  # and its ports are right and it elaborates
     partial: NonNegative = 0.3  # times the mean over outputs of what is matched beyond the best constant
-    control: Literal["none", "shuffled"] = "none"  # shuffled: a step's rewards change hands; must not teach anything
+    truncated: Literal["judged", "zero", "masked"] = "judged"  # completions cut by length; masked: count, do not train
+    overlong: OverlongConfig = OverlongConfig()
+    control: Literal["none", "shuffled", "random"] = "none"  # rewards that change hands, or coins: must teach nothing
 
 
 class VerifierConfig(Section):
@@ -117,6 +145,27 @@ class VerifierConfig(Section):
     num_workers: Positive = 2
     isolation: Literal["auto", "bubblewrap", "rlimits"] = "auto"
     cache: str = ""  # file of verdicts and golden traces kept between runs; empty: none
+
+
+class SignsConfig(Section):
+    """Thresholds of the early-warning signs (earl.control.signs); drift is measured from the first steps."""
+
+    is_on: bool = True
+    first_steps: Positive = 5  # whose mean is the measure of drift
+    entropy_below: NonNegative = 0.3  # of the first steps' entropy
+    length_factor: Annotated[float, Field(gt=1)] = 2.0  # mean length this many times longer or shorter
+    zero_variance_above: NonNegative = 0.7  # share of groups
+    kept_factor: Annotated[float, Field(gt=1)] = 1.5  # the gate's share this many times larger or smaller
+    forbidden_above: NonNegative = 0.05  # share of completions that the screen refuses
+    recheck_gap_above: NonNegative = 0.05  # share of passes that fail under other stimulus
+    recheck_every: Annotated[int, Field(ge=0)] = 10  # steps; 0: never
+    recheck_passes: Positive = 16  # judged again each time, at most
+
+
+class LogConfig(Section):
+    backends: tuple[str, ...] = ()  # keys of earl.backends.BACKENDS, beside metrics.jsonl
+    completions: Literal["jsonl", "parquet"] = "jsonl"
+    signs: SignsConfig = SignsConfig()
 
 
 class EvalConfig(Section):
@@ -137,11 +186,13 @@ class Config(Section):
     sft: SftConfig = SftConfig()
     train: TrainConfig = TrainConfig()
     advantage: AdvantageConfig = AdvantageConfig()
+    groups: GroupsConfig = GroupsConfig()
     gate: GateConfig = GateConfig()
     loss: LossConfig = LossConfig()
     kl: KlConfig = KlConfig()
     reward: RewardConfig = RewardConfig()
     verifier: VerifierConfig = VerifierConfig()
+    log: LogConfig = LogConfig()
     eval: EvalConfig = EvalConfig()
 
 

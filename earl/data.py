@@ -1,68 +1,95 @@
-"""Which problems, in which order: pure functions of config, seed and step, so that a resumed run needs no cursor."""
+"""Which problems: the sets that a config names, kept apart from held-out ones and from benchmarks."""
 
 import random
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 from earl.config import Config
-from hdl_bench.procedural.problems import make_problems
+from hdl_bench.overlap import Protected, item_of
+from hdl_bench.overlap_sources import protected_items, without_overlaps
+from hdl_bench.problem_files import read_problems
+from hdl_bench.procedural.problems import draw_problems, make_problems
 from toolchain.errors import UsageError
 from verifiers.types import Problem
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProblemStream:
-    """Endless batches of problems: every epoch a new order, no problem twice in one batch or epoch."""
-
-    problems: tuple[Problem, ...]
-    batch_size: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if len(self.problems) < self.batch_size:
-            raise UsageError(
-                f"a step takes {self.batch_size} problems and the set has {len(self.problems)};"
-                " raise problems.num_problems or lower train.num_problems"
-            )
-
-    def batch(self, step: int) -> tuple[list[Problem], int]:
-        """The problems of a step (from 1) and the epoch they belong to."""
-        per_epoch = len(self.problems) // self.batch_size
-        epoch, position = divmod(step - 1, per_epoch)
-        order = list(self.problems)
-        random.Random(f"{self.seed}:{epoch}").shuffle(order)
-        start = position * self.batch_size
-        return order[start : start + self.batch_size], epoch
+Tell = Callable[[str], None]
 
 
-def training_problems(config: Config) -> list[Problem]:
-    """The RL problems of a config: the training split."""
+def _silent(line: str) -> None:
+    pass
+
+
+def training_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
+    """The RL problems of a config: the user's own files, or the training split of procedural problems.
+
+    Without those that are too close to a benchmark of `problems.exclude`, or that are copies of a held-out problem,
+    names apart; procedural ones are drawn on until there are enough. `tell` gets a line on what was left out.
+    """
+    return _protected(config, config.problems.num_problems, config.run.seed, tell)
+
+
+def warm_start_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
+    """The problems of the warm start: as the RL problems, but another draw, and each with a golden to learn from."""
+    problems = _protected(config, config.sft.num_examples, config.run.seed + 1_000_003, tell)
+    problems = [problem for problem in problems if problem.oracle.golden is not None]
+    if not problems:
+        raise UsageError("no problem of problems.files has a golden; a warm start learns from goldens")
+    return problems
+
+
+def _protected(config: Config, num_wanted: int, seed: int, tell: Tell) -> list[Problem]:
+    guards = _guards(config)
+    num_drawn = num_wanted
+    while True:
+        drawn = _own(config, num_drawn, seed) if config.problems.files else _procedural(config, num_drawn, seed)
+        kept, removed = drawn, []
+        for guard in guards:
+            kept, found = without_overlaps(kept, guard)
+            removed += found
+        if len(kept) >= num_wanted or len(drawn) < num_drawn:
+            break
+        num_drawn += num_wanted - len(kept)
+    if removed:
+        counts = Counter(f"{overlap.benchmark}, {overlap.reason}" for overlap in removed)
+        words = "; ".join(f"{count} ({why})" for why, count in counts.items())
+        tell(f"left out {len(removed)} of {len(drawn)} training problems as too close to protected ones: {words}")
+    return kept
+
+
+def _guards(config: Config) -> list[Protected]:
+    """Benchmarks by their words too; held-out problems, whose wording is the training problems' own, by equality."""
+    guards = [Protected(protected_items(config.problems.exclude))] if config.problems.exclude else []
+    items = [item_of(problem) for problem in _held_out(config, draw_problems)]
+    return [*guards, Protected([("held-out", items)], min_containment=None)]
+
+
+def _own(config: Config, num_problems: int, seed: int) -> list[Problem]:
+    """At most so many problems of the user's files, drawn by seed, in the files' order."""
+    problems = [problem for file in config.problems.files for problem in read_problems(Path(file))]
+    chosen = sorted(random.Random(seed).sample(range(len(problems)), min(num_problems, len(problems))))
+    return [problems[index] for index in chosen]
+
+
+def _procedural(config: Config, num_problems: int, seed: int) -> list[Problem]:
     chosen = config.problems
     return make_problems(
         families=chosen.families or None,
         levels=chosen.levels,
         split="train",
-        num_problems=chosen.num_problems,
-        seed=config.run.seed,
-        exclude_families=chosen.exclude_families,
-    )
-
-
-def warm_start_problems(config: Config) -> list[Problem]:
-    """The problems of the warm start: the training split too, another draw than the RL problems'."""
-    chosen = config.problems
-    return make_problems(
-        families=chosen.families or None,
-        levels=chosen.levels,
-        split="train",
-        num_problems=config.sft.num_examples,
-        seed=config.run.seed + 1_000_003,
+        num_problems=num_problems,
+        seed=seed,
         exclude_families=chosen.exclude_families,
     )
 
 
 def evaluation_problems(config: Config) -> list[Problem]:
     """The held-out problems of a config: parameters that no training problem has."""
-    return make_problems(
+    return _held_out(config, make_problems)
+
+
+def _held_out(config: Config, draw: Callable[..., list[Problem]]) -> list[Problem]:
+    return draw(
         families=config.eval.families or config.problems.families or None,
         levels=config.eval.levels or config.problems.levels,
         split="heldout",

@@ -21,7 +21,9 @@ from verifiers.versions import tool_versions
 def run_demo(config: Config, run: RunFolder, farm: Judge, session: Session) -> bool:
     """Run all phases in `run`; the warm start's own files lie in `<run>/sft`. False when stopped early."""
     wall_s: dict[str, float] = {}
-    examples, problems, heldout = warm_start_problems(config), training_problems(config), evaluation_problems(config)
+    tell = session.console.print
+    examples, problems = warm_start_problems(config, tell), training_problems(config, tell)
+    heldout = evaluation_problems(config)
 
     def timed(phase: str, job: Callable[[], Any]) -> Any:
         started = time.monotonic()

@@ -8,13 +8,19 @@ def _never() -> bool:
     return False
 
 
+def _unread(text: str) -> None:
+    return None
+
+
 def _unheard(step: int, num_steps: int, metrics: dict[str, float]) -> None:
     return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
-    """`should_stop` is asked between stages; `on_step` hears the step, the number of steps and the step's metrics."""
+    """`should_stop` is asked between stages; `on_step` hears the step, the number of steps and the step's metrics;
+    `warn` is told a line for the person who watches."""
 
     should_stop: Callable[[], bool] = _never
     on_step: Callable[[int, int, dict[str, float]], None] = _unheard
+    warn: Callable[[str], None] = _unread

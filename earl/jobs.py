@@ -1,10 +1,12 @@
 """The jobs that commands are made of: warm start, training, evaluation, each with its live line."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from earl import checkpoint
 from earl.config import Config
@@ -18,6 +20,8 @@ from earl.sft import sft
 from earl.train import train
 from verifiers.connect import Judge
 from verifiers.types import Problem
+
+OVERFIT_TARGET = 0.9  # pass rate at which a policy has learnt its one problem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +38,10 @@ class Session:
         def show(step: int, num_steps: int, metrics: dict[str, float]) -> None:
             line.update(step, num_steps, text(metrics))
 
-        return line, Hooks(should_stop=self.should_stop, on_step=show)
+        def warn(warning: str) -> None:
+            self.console.print(f"[yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
+
+        return line, Hooks(should_stop=self.should_stop, on_step=show, warn=warn)
 
 
 def run_sft(
@@ -64,6 +71,39 @@ def run_train(
     with line:
         result = train(config, run, problems, farm, is_resumed=is_resumed, hooks=hooks)
     return result.checkpoint.folder if result.num_steps == result.num_planned else None
+
+
+def run_overfit(
+    config: Config, run: RunFolder, problem: Problem, farm: Judge, session: Session, *, is_resumed: bool = False
+) -> list[float]:
+    """Train on one problem until `OVERFIT_TARGET` of a step's rollouts pass. The pass rates of this run's steps."""
+    line, hooks = session.hooks("overfit", _training_text)
+    rates: list[float] = []
+
+    def on_step(step: int, num_steps: int, metrics: dict[str, float]) -> None:
+        rates.append(metrics["pass_rate"])
+        hooks.on_step(step, num_steps, metrics)
+
+    def should_stop() -> bool:
+        return session.should_stop() or (bool(rates) and rates[-1] >= OVERFIT_TARGET)
+
+    hooks_with_target = dataclasses.replace(hooks, should_stop=should_stop, on_step=on_step)
+    with line:
+        train(config, run, [problem], farm, is_resumed=is_resumed, hooks=hooks_with_target)
+    return rates
+
+
+def overfit_config(config: Config) -> Config:
+    """The config with all rollouts of a step on one problem."""
+    size = config.train.num_problems * config.train.group_size
+    settings = {"num_problems": 1, "group_size": size, "num_minibatches": 1}
+    groups = {"filter": "none", "params": {}, "max_rounds": 0}  # there is no other problem to sample
+    return config.model_copy(
+        update={
+            "train": config.train.model_copy(update=settings),
+            "groups": config.groups.model_copy(update=groups),
+        }
+    )
 
 
 def _training_text(metrics: dict[str, float]) -> str:

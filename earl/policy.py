@@ -4,36 +4,72 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from jinja2 import TemplateError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from earl.config import PromptConfig
 from earl.model_source import check_model_folder, resolve_model
+from hdl_bench.types import Chat, Prompt
 from toolchain.errors import UsageError
+
+_UNKNOWN_LENGTH = 1 << 20  # of a model whose config names no longest sequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptEncoder:
-    """Text to token ids, one way for warm start, rollouts and evaluation."""
+    """Prompts to token ids, one way for warm start, rollouts and evaluation.
+
+    `template` says how a text is put: "plain" (its own paragraph), "chat" (what a user says) or "verbatim". A `Chat`
+    always goes through the tokenizer's chat template. `more_stop_ids` end a completion too.
+    """
 
     tokenizer: PreTrainedTokenizerBase
-    template: str  # "plain" | "chat"
+    template: str  # "plain" | "chat" | "verbatim"
     max_tokens: int
+    more_stop_ids: tuple[int, ...] = ()
 
-    def encode_prompt(self, prompt: str) -> list[int]:
-        """The ids that a completion follows. UsageError for a prompt longer than `max_tokens`."""
+    def render(self, prompt: Prompt) -> str:
+        """The text that the model reads. UsageError for a chat that the tokenizer's template refuses."""
+        if isinstance(prompt, Chat):
+            return self._chat_text(prompt)
         if self.template == "chat":
-            messages = [{"role": "user", "content": prompt}]
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        else:
-            text = prompt.strip("\n") + "\n\n"
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return self._chat_text(Chat(system="", user=prompt))
+        return prompt if self.template == "verbatim" else prompt.strip("\n") + "\n\n"
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """The ids that a completion follows. UsageError for a prompt longer than `max_tokens`.
+
+        A verbatim text gets the special tokens that the tokenizer begins a text with; a chat template has its own.
+        """
+        is_verbatim = self.template == "verbatim" and isinstance(prompt, str)
+        ids = self.tokenizer(self.render(prompt), add_special_tokens=is_verbatim)["input_ids"]
         if not ids:
             raise UsageError("a prompt is empty; every problem needs a description")
         if len(ids) > self.max_tokens:
             raise UsageError(
-                f"a prompt has {len(ids)} tokens, over prompt.max_tokens = {self.max_tokens}; raise it or shorten"
+                f"a prompt has {len(ids)} tokens and {self.max_tokens} are allowed (prompt.max_tokens, or what"
+                " --max-tokens leaves of the model's length); allow more or shorten it"
             )
         return list(ids)
+
+    def _chat_text(self, chat: Chat) -> str:
+        def applied(messages: list[dict[str, str]]) -> str:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+        try:
+            return applied(chat.messages())
+        except TemplateError as error:
+            if not chat.system:
+                raise UsageError(f"the tokenizer's chat template refuses the prompt: {error}; ask plainly") from error
+        # A model without a system role is told the system line by the user.
+        return applied(Chat(system="", user=f"{chat.system}\n{chat.user}").messages())
 
     def encode_completion(self, text: str) -> list[int]:
         """The ids of an answer with the stop token at its end."""
@@ -45,6 +81,11 @@ class PromptEncoder:
     @property
     def stop_token_id(self) -> int:
         return int(self.tokenizer.eos_token_id)
+
+    @property
+    def stop_token_ids(self) -> frozenset[int]:
+        """All ids that end a completion."""
+        return frozenset((self.stop_token_id, *self.more_stop_ids))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,12 +113,20 @@ def load_policy(path: str, prompt: PromptConfig) -> Policy:
 
 def load_model(path: str) -> PreTrainedModel:
     """The model in evaluation mode (no dropout), weights in fp32. UsageError as for `load_policy`."""
+    model = load_any_model(path)
+    reasons = unusual_head(model)
+    if reasons:
+        raise UsageError(f"{path} cannot be trained here: {', '.join(reasons)}; choose a model with a plain head")
+    return model
+
+
+def load_any_model(path: str) -> PreTrainedModel:
+    """As `load_model`, whatever its head: for sampling alone."""
     source = resolve_model(path)
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {str(error).splitlines()[0]}") from error
-    _refuse_unusual_head(model, path)
     return model.eval()
 
 
@@ -86,8 +135,8 @@ def head_weight(model: PreTrainedModel) -> torch.Tensor:
     return model.get_output_embeddings().weight
 
 
-def _refuse_unusual_head(model: PreTrainedModel, path: str) -> None:
-    """UsageError where logits are more than hidden states times a matrix: sampler and trainer count on that."""
+def unusual_head(model: PreTrainedModel) -> list[str]:
+    """Why logits are more than hidden states times a matrix, if they are: the trainer counts on that."""
     head = model.get_output_embeddings()
     values = model.config.to_dict()
     reasons = [
@@ -97,19 +146,44 @@ def _refuse_unusual_head(model: PreTrainedModel, path: str) -> None:
     ]
     if not isinstance(head, torch.nn.Linear) or head.bias is not None:
         reasons.append("its head is no plain matrix")
-    if reasons:
-        raise UsageError(f"{path} cannot be trained here: {', '.join(reasons)}; choose a model with a plain head")
+    return reasons
 
 
 def load_encoder(path: str, prompt: PromptConfig) -> PromptEncoder:
     """The tokenizer as a PromptEncoder. UsageError if there is none, or no stop token or no template that is needed."""
+    tokenizer = _load_tokenizer(path, resolve_model(path))
+    if prompt.template == "chat" and not tokenizer.chat_template:
+        raise UsageError(f'the tokenizer of {path} has no chat template; set prompt.template = "plain"')
+    return PromptEncoder(tokenizer=tokenizer, template=prompt.template, max_tokens=prompt.max_tokens)
+
+
+def load_eval_encoder(path: str, *, max_tokens: int) -> PromptEncoder:
+    """The encoder for evaluation: texts are put verbatim, prompts may fill what `max_tokens` leaves of the model's
+    length, and all stop tokens of its generation config end a completion.
+
+    Raises UsageError for a model that is not there, and when `max_tokens` leaves nothing.
+    """
     source = resolve_model(path)
+    tokenizer = _load_tokenizer(path, source)
+    try:
+        length = AutoConfig.from_pretrained(source).to_dict().get("max_position_embeddings") or _UNKNOWN_LENGTH
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the config of {path}: {str(error).splitlines()[0]}") from error
+    if length <= max_tokens:
+        raise UsageError(f"{path} takes {length} tokens in all, prompt included; lower --max-tokens from {max_tokens}")
+    try:
+        stops = GenerationConfig.from_pretrained(source).eos_token_id
+    except OSError:  # a base model often has none
+        stops = None
+    more = tuple(stops) if isinstance(stops, list) else () if stops is None else (stops,)
+    return PromptEncoder(tokenizer=tokenizer, template="verbatim", max_tokens=length - max_tokens, more_stop_ids=more)
+
+
+def _load_tokenizer(path: str, source: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a tokenizer from {path}: {str(error).splitlines()[0]}") from error
     if tokenizer.eos_token_id is None:
         raise UsageError(f"the tokenizer of {path} has no eos token, so no completion could end; set one and save it")
-    if prompt.template == "chat" and not tokenizer.chat_template:
-        raise UsageError(f'the tokenizer of {path} has no chat template; set prompt.template = "plain"')
-    return PromptEncoder(tokenizer=tokenizer, template=prompt.template, max_tokens=prompt.max_tokens)
+    return tokenizer

@@ -4,7 +4,7 @@ Tiers for code that parses, fits the interface and elaborates; then, for each ou
 constant; and 1 for a pass. A raw match fraction would pay a constant output about a half.
 """
 
-from earl.config import RewardConfig
+from earl.config import OverlongConfig, RewardConfig
 from earl.types import Reward
 from verifiers.types import Outcome, OutputScore, Verdict
 
@@ -39,3 +39,12 @@ def reward_of(verdict: Verdict, config: RewardConfig) -> Reward:
             mean = sum(output_score(output) for output in verdict.outputs) / len(verdict.outputs)
             parts["partial"] = config.partial * mean
     return Reward(value=sum(parts.values()), parts=parts)
+
+
+def overlong_penalty(num_tokens: int, max_tokens: int, config: OverlongConfig) -> float:
+    """What a long completion loses (DAPO's soft punishment, arXiv 2503.14476): 0 up to max_tokens - buffer, then
+    growing linearly to `penalty` at `max_tokens`."""
+    if not config.buffer:
+        return 0.0
+    excess = num_tokens - (max_tokens - config.buffer)
+    return config.penalty * min(1.0, max(0.0, excess / config.buffer))

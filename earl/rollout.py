@@ -7,12 +7,12 @@ from concurrent.futures import Future, TimeoutError
 from earl.config import RewardConfig
 from earl.journal import VerdictJournal, judgement_key
 from earl.reward import reward_of
-from earl.types import Rollout
+from earl.types import Reward, Rollout
 from hdl_bench.types import Completion
 from toolchain.errors import DeadlineExceeded
 from verifiers.connect import Judge
 from verifiers.judgement import Judgement
-from verifiers.seeds import group_seed
+from verifiers.seeds import EVAL_SEEDS, group_seed
 from verifiers.types import Problem
 
 _DEADLINE_S = 600.0  # for all verdicts of one step; the farm's own limits per job are far shorter
@@ -27,6 +27,20 @@ def shuffle_rewards(rollouts: list[list[Rollout]], seed: int) -> list[list[Rollo
         [rollout if rollout.reward is None else dataclasses.replace(rollout, reward=next(dealt)) for rollout in group]
         for group in rollouts
     ]
+
+
+def random_rewards(rollouts: list[list[Rollout]], seed: int) -> list[list[Rollout]]:
+    """The same rollouts with a fair coin, 0 or 1, for the reward of each scored one: a control (arXiv 2512.16912)."""
+    rng = random.Random(f"random:{seed}")
+
+    def toss(rollout: Rollout) -> Rollout:
+        value = float(rng.getrandbits(1))
+        return dataclasses.replace(rollout, reward=Reward(value=value, parts={"coin": value}))
+
+    return [[rollout if rollout.reward is None else toss(rollout) for rollout in group] for group in rollouts]
+
+
+CONTROLS = {"shuffled": shuffle_rewards, "random": random_rewards}
 
 
 class RolloutJudge:
@@ -51,6 +65,15 @@ class RolloutJudge:
             rollouts.append(members)
         return rollouts
 
+    def recheck(self, problem: Problem, rollouts: list[Rollout]) -> list[bool | None]:
+        """Whether completions also pass under the published evaluation seeds; None where we failed to tell.
+
+        Nothing of it reaches the reward or the journal: it measures what training does not see.
+        """
+        pending = [self._farm.submit(problem, rollout.completion.text, EVAL_SEEDS) for rollout in rollouts]
+        verdicts = [_wait(problem, item).verdict for item in pending]
+        return [verdict.passed if verdict.is_scored else None for verdict in verdicts]
+
     def _start(self, problem: Problem, text: str, seed: int) -> "Judgement | Future[Judgement]":
         known = self._journal.get(judgement_key(problem, text, seed))
         return known if known is not None else self._farm.submit(problem, text, (seed,))
@@ -58,12 +81,7 @@ class RolloutJudge:
     def _finish(self, problem: Problem, text: str, seed: int, item: "Judgement | Future[Judgement]") -> Judgement:
         if isinstance(item, Judgement):
             return item
-        try:
-            judgement = item.result(timeout=_DEADLINE_S)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"waited {_DEADLINE_S:.0f} s for the verdict on {problem.problem_id}; see `earl doctor`"
-            ) from error
+        judgement = _wait(problem, item)
         self._journal.put(judgement_key(problem, text, seed), judgement)
         return judgement
 
@@ -76,3 +94,12 @@ class RolloutJudge:
             verdict=verdict,
             reward=reward_of(verdict, self._rewards) if verdict.is_scored else None,
         )
+
+
+def _wait(problem: Problem, item: "Future[Judgement]") -> Judgement:
+    try:
+        return item.result(timeout=_DEADLINE_S)
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"waited {_DEADLINE_S:.0f} s for the verdict on {problem.problem_id}; see `earl doctor`"
+        ) from error

@@ -1,7 +1,6 @@
 """The folder of a run: resolved config, versions, metrics, completions, checkpoints. One layout for every command."""
 
 import json
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from earl.config import Config, load_config
+from hdl_bench.text_files import write_whole
 from toolchain.errors import InfrastructureError, UsageError
 
 _PACKAGES = ("earl-rtl", "torch", "transformers", "pyslang", "numpy")
@@ -64,7 +64,8 @@ class RunFolder:
             f"{section}.{key}: {before[section][key]!r} -> {now[section][key]!r}"
             for section in before
             for key in before[section]
-            if section != "verifier" and before[section][key] != now[section][key]  # who judges changes no verdict
+            # Who judges changes no verdict, and who listens changes nothing.
+            if section not in ("verifier", "log") and before[section][key] != now[section][key]
         ]
         if changed:
             raise UsageError(f"cannot resume {path} with another config; changed: {'; '.join(changed)}")
@@ -82,34 +83,22 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def completions_path(self, step: int) -> Path:
-        return self.path / "completions" / f"step_{step:06d}.jsonl"
+    def completions_path(self, step: int, suffix: str = "jsonl") -> Path:
+        return self.path / "completions" / f"step_{step:06d}.{suffix}"
 
     def write_json(self, name: str, value: Any) -> Path:
         return self.write_text(name, json.dumps(value, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run atomically. InfrastructureError when the disk refuses."""
-        return _write_atomically(self.path / name, text)
+        write_whole(self.path / name, text)
+        return self.path / name
 
 
 def write_atomically(path: Path, document: Any) -> Path:
     """Write a JSON document whole or not at all. InfrastructureError when the disk refuses."""
-    return _write_atomically(path, json.dumps(document, indent=2) + "\n")
-
-
-def _write_atomically(target: Path, text: str) -> Path:
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {target}: {error.strerror}; free some disk space") from error
-    return target
+    write_whole(path, json.dumps(document, indent=2) + "\n")
+    return path
 
 
 def package_versions() -> dict[str, str]:

@@ -56,7 +56,7 @@ def render_checks(checks: Sequence[ProblemCheck]) -> RenderableType:
     """A row a problem, the passing mutants with their source lines, the reasons of quarantine, a summary."""
     parts: list[RenderableType] = [_table(checks)]
     for check in checks:
-        parts += _survivors(check)
+        parts += survivor_lines(check)
     quarantined = [f"  {check.problem_id}: {why}" for check in checks if check.is_quarantined for why in check.reasons]
     if quarantined:
         parts += [Text(), Text("quarantined", style="bold red"), *map(_line, quarantined)]
@@ -113,7 +113,7 @@ def _state(check: ProblemCheck) -> Text:
     return Text("sound, few mutants", style="yellow") if check.has_few_mutants else Text("sound", style="green")
 
 
-def _survivors(check: ProblemCheck) -> list[Text]:
+def survivor_lines(check: ProblemCheck) -> list[Text]:
     """What the oracle does not see, with the place in the golden: this is what to repair a testbench by."""
     passing = [
         (survivor.mutant, f"{'differs' if survivor.is_different else 'undecided'}: {survivor.evidence}")

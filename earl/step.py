@@ -6,7 +6,6 @@ pass, the gate, the loss.
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,26 +13,38 @@ import torch
 from transformers import PreTrainedModel
 
 from earl.batch import (
-    group_advantages,
-    group_rewards,
+    advantages,
     group_rollouts,
+    keep_groups,
     pack,
-    response_sums,
+    select_responses,
     slice_groups,
     spread,
+    without_truncated,
 )
 from earl.config import Config
 from earl.engine import DTYPES
 from earl.forward import Layout, Sequences, lay_out, micro_batches, token_stats
 from earl.gate import make_gate
-from earl.loss.kl import k1
+from earl.loss.correction import correction_level, correction_weights
+from earl.loss.kl import estimator_of
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
 from earl.policy import Policy
-from earl.rollout import shuffle_rewards
-from earl.step_metrics import UpdateMetrics, gate_metrics, perf_metrics, rollout_metrics
+from earl.rollout import CONTROLS
+from earl.step_metrics import (
+    Clock,
+    UpdateMetrics,
+    correction_metrics,
+    gate_metrics,
+    group_metrics,
+    perf_metrics,
+    rollout_metrics,
+)
 from earl.types import Rollout, RolloutGroup, TokenBatch
 from hdl_bench.types import Completion, GenerationEngine, Sampling
 from verifiers.types import Problem
+
+_ROUND_SEED = 1_000_000_000  # between the sampling seeds of a step's rounds
 
 
 class StepInterrupted(Exception):
@@ -51,6 +62,8 @@ class Learner:
     engine: GenerationEngine
     judge: Callable[[list[Problem], list[list[Completion]], int], list[list[Rollout]]]
     should_stop: Callable[[], bool]
+    # Problems for a further round of sampling: (step, round, how many, not these). None: there are no rounds.
+    more_problems: Callable[[int, int, int, list[Problem]], list[Problem]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +71,10 @@ class StepResult:
     """What a step leaves for the log."""
 
     metrics: dict[str, float]
+    problems: list[Problem]  # that were sampled, further rounds included
     rollouts: list[list[Rollout]]  # per problem, tool errors included
-    batch: TokenBatch | None  # of the scored rollouts, in order; None when no group was left
+    trained: list[Rollout]  # those of the batch, in order
+    batch: TokenBatch | None  # None when no group was left, without responses when all of them were masked
     gate_N: torch.Tensor | None
 
 
@@ -69,7 +84,45 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
     Raises:
         StepInterrupted: `should_stop` said so before the first weight changed.
     """
-    config, clock = learner.config, [time.perf_counter()]
+    config, clock = learner.config, Clock()
+    rollouts = _sample_and_judge(learner, problems, epoch, seed, clock)
+    groups = keep_groups(group_rollouts(problems, rollouts), config)
+    for number in range(1, config.groups.max_rounds + 1):
+        more = _problems_for_round(learner, step, number, len(groups), problems)
+        if not more:
+            break
+        further = _sample_and_judge(learner, more, epoch, seed + number * _ROUND_SEED, clock)
+        problems, rollouts = problems + more, rollouts + further
+        groups += keep_groups(group_rollouts(more, further), config)
+
+    metrics = rollout_metrics(rollouts) | group_metrics(group_rollouts(problems, rollouts), groups, rollouts, config)
+    batch, gate_N = None, None
+    if groups:
+        layouts = [_layout_of(group) for group in groups]
+        batch = pack(groups, learner.policy.encoder)
+        batch = dataclasses.replace(batch, reference_logprobs=_reference_logprobs(learner, layouts))
+        batch = dataclasses.replace(batch, advantages=spread(advantages(groups, batch, config), batch))
+        if config.reward.truncated == "masked":
+            groups, keep_B = without_truncated(groups)
+            batch, layouts = select_responses(batch, keep_B), [_layout_of(group) for group in groups]
+    if batch is not None and batch.num_sequences:
+        batch = _corrected(learner, batch, layouts)
+        gate_N, update_metrics = _update(learner, batch, layouts, step)
+        metrics |= gate_metrics(batch, gate_N) | update_metrics | correction_metrics(batch, config.loss.correction_cap)
+    learner.engine.update_weights(step)
+    clock.mark("train")
+    metrics |= perf_metrics(clock, rollouts, batch)
+    trained = [rollout for group in groups for rollout in group.rollouts]
+    return StepResult(
+        metrics=metrics, problems=problems, rollouts=rollouts, trained=trained, batch=batch, gate_N=gate_N
+    )
+
+
+def _sample_and_judge(
+    learner: Learner, problems: list[Problem], epoch: int, seed: int, clock: Clock
+) -> list[list[Rollout]]:
+    """A group of rewarded rollouts for each problem."""
+    config = learner.config
     sampling = Sampling(
         num_samples=config.train.group_size,
         max_tokens=config.sampling.max_tokens,
@@ -77,28 +130,25 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
         seed=seed,
     )
     completions = learner.engine.generate([problem.prompt for problem in problems], sampling)
-    clock.append(time.perf_counter())
+    clock.mark("sample")
     _stop_if_asked(learner)
     rollouts = learner.judge(problems, completions, epoch)
-    if config.reward.control == "shuffled":
-        rollouts = shuffle_rewards(rollouts, seed)
-    clock.append(time.perf_counter())
+    if config.reward.control != "none":
+        rollouts = CONTROLS[config.reward.control](rollouts, seed)
+    clock.mark("judge")
     _stop_if_asked(learner)
+    return rollouts
 
-    groups = group_rollouts(problems, rollouts)
-    metrics = rollout_metrics(rollouts, groups, config.advantage.min_std)
-    batch, gate_N = None, None
-    if groups:
-        layouts = [_layout_of(group) for group in groups]
-        batch = pack(groups, learner.policy.encoder)
-        batch = dataclasses.replace(batch, reference_logprobs=_reference_logprobs(learner, layouts))
-        batch = dataclasses.replace(batch, advantages=spread(_advantages(groups, batch, config), batch))
-        gate_N, update_metrics = _update(learner, batch, layouts, step)
-        metrics |= gate_metrics(batch, gate_N) | update_metrics
-    learner.engine.update_weights(step)
-    clock.append(time.perf_counter())
-    metrics |= perf_metrics(clock, rollouts, batch)
-    return StepResult(metrics=metrics, rollouts=rollouts, batch=batch, gate_N=gate_N)
+
+def _problems_for_round(
+    learner: Learner, step: int, number: int, num_groups: int, taken: list[Problem]
+) -> list[Problem]:
+    """New problems in the place of the groups that were dropped; none when nothing is missing or left."""
+    missing = learner.config.train.num_problems - num_groups
+    if missing <= 0:
+        return []
+    assert learner.more_problems is not None, "groups.max_rounds without a source of problems"
+    return learner.more_problems(step, number, missing, taken)
 
 
 def _stop_if_asked(learner: Learner) -> None:
@@ -109,16 +159,6 @@ def _stop_if_asked(learner: Learner) -> None:
 def _layout_of(group: RolloutGroup) -> Layout:
     completions = [rollout.completion for rollout in group.rollouts]
     return lay_out(Sequences(prompt=completions[0].prompt_token_ids, responses=tuple(c.token_ids for c in completions)))
-
-
-def _advantages(groups: list[RolloutGroup], batch: TokenBatch, config: Config) -> torch.Tensor:
-    """Advantages of all responses (B,). With kl.where = "reward", each reward first pays beta times its summed k1."""
-    rewards_B = torch.cat([group_rewards(group) for group in groups])
-    if config.kl.beta > 0 and config.kl.where == "reward":
-        assert batch.reference_logprobs is not None
-        rewards_B = rewards_B - config.kl.beta * response_sums(k1(batch.logprobs, batch.reference_logprobs), batch)
-    sizes = [len(group.rollouts) for group in groups]
-    return torch.cat([group_advantages(rewards_G, config.advantage) for rewards_G in rewards_B.split(sizes)])
 
 
 def _sampling_stats(learner: Learner, model: PreTrainedModel, layouts: list[Layout]) -> tuple[torch.Tensor, ...]:
@@ -144,6 +184,16 @@ def _reference_logprobs(learner: Learner, layouts: list[Layout]) -> torch.Tensor
     return _sampling_stats(learner, learner.reference, layouts)[0]
 
 
+def _corrected(learner: Learner, batch: TokenBatch, layouts: list[Layout]) -> TokenBatch:
+    """The batch with the trainer's own log-probs and importance weights, where sampler and trainer differ."""
+    loss = learner.config.loss
+    level = correction_level(learner.config)
+    if level == "none":
+        return batch
+    batch = dataclasses.replace(batch, old_logprobs=_sampling_stats(learner, learner.policy.model, layouts)[0])
+    return dataclasses.replace(batch, corrections=correction_weights(batch, level, loss.correction_cap))
+
+
 def _update(
     learner: Learner, batch: TokenBatch, layouts: list[Layout], step: int
 ) -> tuple[torch.Tensor, dict[str, float]]:
@@ -152,7 +202,7 @@ def _update(
     learning_rate = learning_rate_at(step, config)
     for parameters in learner.optimizer.param_groups:
         parameters["lr"] = learning_rate
-    gate_of = make_gate(config.gate.name, config.gate.params)
+    gate_of = make_gate(config.gate.name, config.gate.params, step=step)
     metrics = UpdateMetrics()
     gate_N = torch.zeros_like(batch.token_ids, dtype=torch.bool)
     num_updates = min(config.train.num_minibatches, len(layouts))
@@ -165,7 +215,7 @@ def _update(
             judged = dataclasses.replace(part, entropies=entropies)
         gate_N[tokens] = gate_of(judged)
         _accumulate_gradients(learner, part, gate_N[tokens], layouts[start:stop], metrics)
-        metrics.grad_norm(torch.nn.utils.clip_grad_norm_(learner.policy.model.parameters(), _max_norm(config)))
+        metrics.end_update(torch.nn.utils.clip_grad_norm_(learner.policy.model.parameters(), _max_norm(config)))
         learner.optimizer.step()
         learner.optimizer.zero_grad(set_to_none=True)
     return gate_N, metrics.values() | {"learning_rate": learning_rate}
@@ -186,7 +236,7 @@ def _accumulate_gradients(
 ) -> None:
     """Backward of one optimiser batch, micro-batch by micro-batch. The head runs only where a gradient can arise."""
     config = learner.config
-    counts = count(batch, gate_N)
+    counts = count(batch, gate_N, config.sampling.max_tokens)
     weights = (
         surrogate_weights(batch, gate_N, counts, config.loss.denominator),
         kl_weights(batch, gate_N, counts, config.kl),
@@ -207,6 +257,7 @@ def _accumulate_gradients(
             dtype=DTYPES[config.model.dtype],
             rows=rows,
         )
-        output = policy_loss(stats.logprob, tokens[rows], batch, weights, config.loss)
+        estimator = estimator_of(config.kl.estimator, config.kl.where)
+        output = policy_loss(stats.logprob, tokens[rows], batch, weights, config.loss, estimator)
         output.loss.backward()
-        metrics.add(output, stats.logprob.detach(), batch.logprobs[tokens[rows]])
+        metrics.add(output, stats.logprob.detach() - batch.logprobs[tokens[rows]])

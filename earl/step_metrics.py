@@ -1,35 +1,92 @@
 """The numbers of a step. Names follow TRL where it has one; ours come after a slash."""
 
-import itertools
 import math
+import re
+import time
 from collections import Counter
 
 import torch
 
-from earl.batch import group_rewards
+from earl.advantage.groups import group_stds
+from earl.batch import group_ids, shaped_rewards
+from earl.config import Config
+from earl.loss.correction import mismatch_metrics
 from earl.types import LossOutput, Rollout, RolloutGroup, TokenBatch
 from verifiers.types import Outcome
 
 
-def rollout_metrics(rollouts: list[list[Rollout]], groups: list[RolloutGroup], min_std: float) -> dict[str, float]:
-    """Of what was sampled and judged: reward, pass rate, outcomes, lengths, entropy."""
+class Clock:
+    """Seconds by phase, summed over a step's rounds."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._last = time.perf_counter()
+
+    def mark(self, phase: str) -> None:
+        """What has passed since the last mark was `phase`."""
+        now = time.perf_counter()
+        self.seconds[phase] += now - self._last
+        self._last = now
+
+
+def rollout_metrics(rollouts: list[list[Rollout]]) -> dict[str, float]:
+    """Of what was sampled and judged: reward, pass rate, outcomes, what the screen refused, lengths, entropy."""
     every = [rollout for group in rollouts for rollout in group]
     scored = [rollout for rollout in every if rollout.reward is not None]
     outcomes = Counter(rollout.verdict.outcome for rollout in every)
-    deviations = [float(group_rewards(group).std()) for group in groups]
     num_tokens = sum(len(rollout.completion.token_ids) for rollout in every)
     return {
         "reward": _mean([rollout.reward.value for rollout in scored if rollout.reward is not None]),
-        "reward_std": _mean(deviations),
         "pass_rate": _mean([float(rollout.verdict.passed) for rollout in scored]),
-        "frac_reward_zero_std": _mean([float(deviation < min_std) for deviation in deviations]),
         "entropy": sum(sum(rollout.completion.entropies) for rollout in every) / num_tokens,
         "num_tokens": float(num_tokens),
         "completions/mean_length": num_tokens / len(every),
         "completions/clipped_ratio": _mean([float(r.completion.finish_reason == "length") for r in every]),
         "sim/dropped_rollouts": float(len(every) - len(scored)),
-        "sim/dropped_groups": float(len(rollouts) - len(groups)),
         **{f"sim/{outcome.value}": outcomes[outcome] / len(every) for outcome in Outcome},
+        **{f"cheat/{rule}": share for rule, share in _refusals(every).items()},
+    }
+
+
+def _refusals(rollouts: list[Rollout]) -> dict[str, float]:
+    """The share of completions that each rule of the screen refused, by the first finding of each.
+
+    `refused` is all of them but for text that is no source code at all, which a weak policy writes without intent.
+    """
+    refused = [
+        r.verdict for r in rollouts if r.verdict.outcome is Outcome.FORBIDDEN_CONSTRUCT and r.verdict.diagnostics
+    ]
+    rules = Counter(rule_name(verdict.diagnostics[0].message) for verdict in refused)
+    meant = sum(number for rule, number in rules.items() if not rule.startswith(_NO_CODE))
+    return {rule: number / len(rollouts) for rule, number in sorted(rules.items())} | {"refused": meant / len(rollouts)}
+
+
+_NO_CODE = ("text", "character", "carriage_return", "lone")
+
+
+def rule_name(message: str) -> str:
+    """A metric name of a finding of the screen: its own words up to the first that the candidate could have chosen."""
+    quoted = {"'$": "system_name", "'`": "directive"}
+    if message[:2] in quoted:
+        return quoted[message[:2]]
+    ours = re.match(r"(?:the |a )?([a-z ]*)", message.lower())[1]
+    return "_".join(ours.split(" is ")[0].split()[:3]) or "text"
+
+
+def group_metrics(
+    scored: list[RolloutGroup], kept: list[RolloutGroup], rollouts: list[list[Rollout]], config: Config
+) -> dict[str, float]:
+    """Of the groups: how far their rewards differ, how many had none to give, how many were dropped or train."""
+    stds = torch.zeros(0)
+    if scored:
+        ids_B = group_ids(scored)
+        stds = group_stds(shaped_rewards(scored, config), ids_B)[torch.searchsorted(ids_B, torch.arange(len(scored)))]
+    return {
+        "reward_std": _mean(stds.tolist()),
+        "frac_reward_zero_std": _mean((stds < config.advantage.min_std).float().tolist()),
+        "sim/dropped_groups": float(len(rollouts) - len(scored)),
+        "groups/sampled": float(len(rollouts)),
+        "groups/kept": float(len(kept)),
     }
 
 
@@ -48,9 +105,9 @@ def gate_metrics(batch: TokenBatch, gate_N: torch.Tensor) -> dict[str, float]:
     }
 
 
-def perf_metrics(clock: list[float], rollouts: list[list[Rollout]], batch: TokenBatch | None) -> dict[str, float]:
-    """Seconds and rates. `clock`: start, sampled, judged, updated."""
-    sample_s, judge_s, train_s = (later - earlier for earlier, later in itertools.pairwise(clock))
+def perf_metrics(clock: Clock, rollouts: list[list[Rollout]], batch: TokenBatch | None) -> dict[str, float]:
+    """Seconds and rates."""
+    sample_s, judge_s, train_s = (clock.seconds[phase] for phase in ("sample", "judge", "train"))
     num_sampled = sum(len(rollout.completion.token_ids) for group in rollouts for rollout in group)
     return {
         "perf/sample_s": sample_s,
@@ -63,35 +120,51 @@ def perf_metrics(clock: list[float], rollouts: list[list[Rollout]], batch: Token
     }
 
 
+def correction_metrics(batch: TokenBatch, cap: float) -> dict[str, float]:
+    """Sampler against trainer over all tokens, and the share of weights that were cut; nothing without a correction."""
+    if batch.corrections is None or batch.old_logprobs is None:
+        return {}
+    return {
+        **mismatch_metrics(batch.old_logprobs - batch.logprobs),
+        "sampler/truncated_fraction": float((batch.corrections >= cap).float().mean()),
+    }
+
+
 class UpdateMetrics:
     """Sums over the micro-batches of a step, and the means they make."""
 
     def __init__(self) -> None:
         self._sums: Counter[str] = Counter()
         self._log_ratios: list[torch.Tensor] = []
+        self._ratios: list[torch.Tensor] = []
         self._grad_norms: list[float] = []
         self._loss = 0.0
 
-    def add(self, output: LossOutput, logprobs_R: torch.Tensor, sampling_logprobs_R: torch.Tensor) -> None:
+    def add(self, output: LossOutput, sampler_log_ratios_R: torch.Tensor) -> None:
+        """A micro-batch: its loss, and the trainer's log-probs less the sampler's."""
         self._sums.update(output.metrics)
         self._loss += float(output.loss.detach())
-        self._log_ratios.append((logprobs_R - sampling_logprobs_R).double())
+        self._ratios.append(output.ratios)
+        if not self._grad_norms:  # no weight has changed yet: what differs is sampler and trainer
+            self._log_ratios.append(sampler_log_ratios_R)
 
-    def grad_norm(self, norm: torch.Tensor) -> None:
-        self._grad_norms.append(float(norm))
+    def end_update(self, grad_norm: torch.Tensor) -> None:
+        self._grad_norms.append(float(grad_norm))
 
     def values(self) -> dict[str, float]:
-        """`sampler/*` compares the trainer's log-probs with the sampler's on the rows that were trained."""
-        log_ratio = torch.cat(self._log_ratios) if self._log_ratios else torch.zeros(1, dtype=torch.float64)
+        """`sampler/*` compares trainer and sampler on the rows of the first update, `ratio/*` is of all updates."""
         num_gated = max(self._sums["num_gated"], 1.0)
+        ratios = torch.cat(self._ratios) if self._ratios else torch.zeros(0)
+        ratios = ratios if ratios.numel() else torch.ones(1)
         values = {
             "loss": self._loss,
             "grad_norm": _mean(self._grad_norms),
             "clip_ratio/low_mean": self._sums["num_clipped_low"] / num_gated,
             "clip_ratio/high_mean": self._sums["num_clipped_high"] / num_gated,
-            "sampler/log_ratio_mean": float(log_ratio.mean()),
-            "sampler/log_ratio_abs_max": float(log_ratio.abs().max()),
-            "sampler/log_ratio_abs_p999": float(log_ratio.abs().quantile(0.999)),
+            "ratio/mean": float(ratios.mean()),
+            "ratio/min": float(ratios.min()),
+            "ratio/max": float(ratios.max()),
+            **mismatch_metrics(torch.cat(self._log_ratios) if self._log_ratios else torch.zeros(0)),
         }
         if self._sums["num_kl"]:
             values["kl"] = self._sums["kl_sum"] / self._sums["num_kl"]

@@ -5,6 +5,8 @@ token is a class of its own.
 """
 
 import bisect
+import re
+from collections.abc import Collection
 
 from earl.policy import PromptEncoder
 from hdl_bench.types import Completion
@@ -12,6 +14,7 @@ from verifiers.lexer import LexemeKind, lex
 from verifiers.types import Candidate
 
 PROSE, STOP = "prose", "stop"
+_NEWLINE = re.compile(r"\r\n?|\n")  # as the checkers count lines
 CLASSES: tuple[str, ...] = (*(kind.value for kind in LexemeKind), PROSE, STOP)
 
 
@@ -36,10 +39,43 @@ def _running_lengths(pieces: list[str]) -> list[int]:
     return ends
 
 
-def token_classes(encoder: PromptEncoder, completion: Completion, candidate: Candidate | None) -> list[int]:
-    """Indices into `CLASSES`, one a token of the completion."""
+def suspect_tokens(
+    spans: list[tuple[int, int]], text: str, candidate: Candidate | None, lines: Collection[int]
+) -> list[bool]:
+    """Which tokens stand on `lines` (1-based, of the candidate's text): those whose first non-space character does."""
+    if candidate is None or not lines:
+        return [False] * len(spans)
+    starts = [0, *(match.end() for match in _NEWLINE.finditer(candidate.text))]
+    ends = [*starts[1:], len(candidate.text)]
+    shift = candidate.start_offset - candidate.header_length
+    # A line of the header was written by the policy elsewhere in its answer; it has no offset here.
+    marked = [
+        range(starts[line - 1] + shift, ends[line - 1] + shift)
+        for line in lines
+        if starts[line - 1] >= candidate.header_length
+    ]
+    firsts = [_first_visible(text, start, end) for start, end in spans]
+    return [
+        start < end and any(first in part for part in marked) for (start, end), first in zip(spans, firsts, strict=True)
+    ]
+
+
+def _first_visible(text: str, start: int, end: int) -> int:
+    """The offset of a token's first non-space character, or its start where all is space."""
+    piece = text[start:end]
+    first = start + len(piece) - len(piece.lstrip())
+    return start if first == end else first
+
+
+def token_classes(
+    encoder: PromptEncoder,
+    completion: Completion,
+    candidate: Candidate | None,
+    spans: list[tuple[int, int]] | None = None,
+) -> list[int]:
+    """Indices into `CLASSES`, one a token of the completion. `spans`: those of `token_spans`, if they are known."""
     text = completion.text
-    spans = token_spans(encoder, completion.token_ids, text)
+    spans = spans if spans is not None else token_spans(encoder, completion.token_ids, text)
     code_start, code_end, lexemes = 0, 0, []
     if candidate is not None:
         code = candidate.text[candidate.header_length :]
@@ -51,10 +87,7 @@ def token_classes(encoder: PromptEncoder, completion: Completion, candidate: Can
         if completion.finish_reason == "stop" and position == len(spans) - 1:
             classes.append(CLASSES.index(STOP))
             continue
-        piece = text[start:end]
-        first = start + len(piece) - len(piece.lstrip())
-        if first == end:  # all space: the class of the space itself
-            first = start
+        first = _first_visible(text, start, end)
         if not code_start <= first < code_end:
             classes.append(CLASSES.index(PROSE))
             continue

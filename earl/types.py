@@ -42,13 +42,14 @@ class Counts:
     num_tokens: int
     num_gated: int
     num_sequences: int
+    max_tokens: int  # of one response: sampling.max_tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenBatch:
     """The completion tokens of some responses, packed end to end: response b owns rows row_offsets[b]:row_offsets[b+1].
 
-    Everything is detached: it comes from the sampler, the judge and the gate.
+    Everything is detached: it comes from the sampler, the judge and passes without gradient.
     """
 
     row_offsets: torch.Tensor  # (B+1,) int64
@@ -58,7 +59,10 @@ class TokenBatch:
     entropies: torch.Tensor  # (N,) fp32, of the sampling policy, nats
     advantages: torch.Tensor  # (N,) fp32
     token_classes: torch.Tensor  # (N,) int64, indices of earl.token_class.CLASSES
+    suspects: torch.Tensor | None = None  # (N,) bool, on a line that feeds a wrong output
     reference_logprobs: torch.Tensor | None = None  # (N,) fp32
+    old_logprobs: torch.Tensor | None = None  # (N,) fp32, of the trainer before this step; None: the sampler's serve
+    corrections: torch.Tensor | None = None  # (N,) fp32, truncated importance weights of sampler to trainer; None: 1
 
     @property
     def num_tokens(self) -> int:
@@ -75,7 +79,8 @@ class TokenBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossOutput:
-    """A scalar to call backward on, and metrics by name (sums over the rows given, not yet divided)."""
+    """A scalar to call backward on, metrics by name (sums over the rows given, not yet divided), and the ratios."""
 
     loss: torch.Tensor
     metrics: dict[str, float]
+    ratios: torch.Tensor  # (rows that the gate let through,), to the old policy, detached

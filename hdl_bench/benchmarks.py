@@ -4,15 +4,21 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from hdl_bench import procedural_file, verilog_eval
+from hdl_bench import cvdp, jsonl, rtllm, verilog_eval, verilog_eval_v1
 from hdl_bench.scored import ScoredBenchmark
 from toolchain.errors import UsageError
 
 # name -> loader of what the user has at a path
 BENCHMARKS: dict[str, Callable[[Path], ScoredBenchmark]] = {
-    "procedural": procedural_file.load,
+    "procedural": jsonl.load_procedural,
+    "jsonl": jsonl.load,
+    "cvdp": cvdp.load,
     verilog_eval.SPEC_TO_RTL.name: verilog_eval.load_spec_to_rtl,
     verilog_eval.CODE_COMPLETE.name: verilog_eval.load_code_complete,
+    verilog_eval_v1.HUMAN.name: verilog_eval_v1.load_human,
+    verilog_eval_v1.MACHINE.name: verilog_eval_v1.load_machine,
+    rtllm.V2.name: rtllm.load_v2,
+    rtllm.V1_1.name: rtllm.load_v1_1,
 }
 
 

@@ -16,7 +16,11 @@ KINDS = {
     "needs_newer_simulator": "the golden uses what older simulators lack",
     "golden_times_out": "the golden itself runs into the testbench's time limit",
     "misleading_prompt": "the prompt asks for something else than the golden does",
+    "unsupported_harness": "the harness asks for what our checkers do not do",
+    "needs_older_cocotb": "the tests import what cocotb 2 no longer has",
     "golden_races": "the golden's own outcome depends on the simulator's order of events",
+    "golden_fails": "the golden does not pass its own testbench here",
+    "reads_internals": "the testbench reads names inside of the design, which no description asks for",
 }
 
 
@@ -51,6 +55,16 @@ def find_erratum(benchmark: str, problem_id: str, content: str) -> Erratum | Non
     """The known defect of a problem with this content, or None."""
     entry = _table()["errata"].get((benchmark, problem_id, content))
     return entry and Erratum(problem_id=problem_id, kinds=tuple(entry["kinds"]), note=entry["note"])
+
+
+def merged(*found: Erratum | None) -> Erratum | None:
+    """All that is known of one problem in one erratum; None for nothing."""
+    known = [erratum for erratum in found if erratum is not None]
+    if not known:
+        return None
+    kinds = tuple(dict.fromkeys(kind for erratum in known for kind in erratum.kinds))
+    note = "; ".join(dict.fromkeys(erratum.note for erratum in known))
+    return Erratum(problem_id=known[0].problem_id, kinds=kinds, note=note)
 
 
 def find_hint(benchmark: str, problem_id: str, content: str) -> StimulusHint | None:

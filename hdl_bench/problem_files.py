@@ -1,79 +1,24 @@
-"""Problem files: JSON of one problem, a document with `problems`, or JSON lines of several. Read and written."""
+"""Sets of problems that a user has, in every form that `hdl_bench.problem_source` reads. Read and written."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from toolchain.errors import InfrastructureError, UsageError
-from verifiers.problem_json import problem_from_json, problem_to_json
+from hdl_bench.problem_row import problem_of_row
+from hdl_bench.problem_source import read_rows
+from hdl_bench.text_files import write_text
+from verifiers.problem_json import problem_to_json
 from verifiers.types import Problem
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """The problems of a file, at least one.
+    """The problems of a file, a folder or a data set, at least one.
 
     Raises:
-        UsageError: no such file, no JSON, not a problem; the message names the file and, of several, the problem.
+        UsageError: no such file, no JSON, not a problem; the message names the file, the line and the key.
+        ToolNotFound: a form that needs a package which is not installed.
     """
-    rows = _rows(path)
-    problems = []
-    for index, row in enumerate(rows):
-        try:
-            problems.append(problem_from_json(row))
-        except UsageError as error:
-            which = f" (number {index} from 0)" if len(rows) > 1 else ""
-            raise UsageError(f"{path}{which}: {error}") from error
-    return problems
-
-
-def read_text(path: Path) -> str:
-    """The text of a file the user named. Raises UsageError when it cannot be read or is no UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of a text file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); convert it first") from error
-
-
-def _rows(path: Path) -> list[Any]:
-    text = read_text(path)
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError:
-        rows = [row for _, row in _json_lines(path, text)]
-    else:
-        rows = document["problems"] if isinstance(document, dict) and "problems" in document else [document]
-    if not isinstance(rows, list) or not rows:
-        raise UsageError(f"{path} holds no problem; write one with `earl problems make --out {path.name}`")
-    return rows
-
-
-def read_json_lines(path: Path) -> list[tuple[str, Any]]:
-    """The values of a file of JSON lines, each with its place for messages. UsageError that names what is no JSON."""
-    return _json_lines(path, read_text(path))
-
-
-def _json_lines(path: Path, text: str) -> list[tuple[str, Any]]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            rows.append((where, json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{where} is no JSON ({error.msg}, column {error.colno})") from error
-    return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file the user named. Raises InfrastructureError that names it when that fails."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}; give another path") from error
+    return [problem_of_row(row) for row in read_rows(path)]
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:

@@ -8,7 +8,11 @@ not respect.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from pydantic import TypeAdapter
+
 from toolchain.diagnostics import Diagnostic
+from toolchain.tool import find_tool
+from verifiers.cache import DiskCache, entry_key, problem_digest
 from verifiers.formal import FormalOutcome, FormalProver, FormalResult
 from verifiers.golden import harness_of
 from verifiers.judgement import Judgement
@@ -16,14 +20,20 @@ from verifiers.reference import as_reference
 from verifiers.types import Outcome, Problem, TestbenchOracle, Verdict
 
 PROOF_WALL_S = 10.0
+_RESULT = TypeAdapter(FormalResult)
 
 
 def prove_passes(
-    problems: Sequence[Problem], judgements: Sequence[Judgement], prover: FormalProver, progress: Callable[[int], None]
+    problems: Sequence[Problem],
+    judgements: Sequence[Judgement],
+    prover: FormalProver,
+    progress: Callable[[int], None],
+    *,
+    cache: DiskCache | None = None,
 ) -> list[tuple[Verdict, FormalOutcome | None]]:
     """The verdict on each judgement when its proof is known, and what the proof said; None where none was tried.
 
-    Equal candidates of a problem are proved once. `progress` is told how many are done.
+    Equal candidates of a problem are proved once, and looked up in the cache. `progress` is told how many are done.
     """
     known: dict[tuple[str, str], FormalResult] = {}
     answers: list[tuple[Verdict, FormalOutcome | None]] = []
@@ -31,12 +41,25 @@ def prove_passes(
         if judgement.verdict.passed and judgement.candidate is not None and is_provable(problem):
             key = (problem.problem_id, judgement.candidate.text)
             if key not in known:
-                known[key] = prove_candidate(prover, problem, judgement.candidate.text)
+                known[key] = _prove(prover, problem, judgement.candidate.text, cache)
             answers.append((verdict_with(judgement.verdict, known[key]), known[key].outcome))
         else:
             answers.append((judgement.verdict, None))
         progress(num_done)
     return answers
+
+
+def _prove(prover: FormalProver, problem: Problem, text: str, cache: DiskCache | None) -> FormalResult:
+    """A proof, kept in the cache where it decided: an unknown may be no more than a busy machine."""
+    if cache is None:
+        return prove_candidate(prover, problem, text)
+    key = entry_key("proof", problem_digest(problem), text, find_tool("iverilog").version)
+    if (stored := cache.get(key)) is not None:
+        return _RESULT.validate_json(stored)
+    result = prove_candidate(prover, problem, text)
+    if result.outcome is not FormalOutcome.UNKNOWN:
+        cache.put(key, _RESULT.dump_json(result))
+    return result
 
 
 def is_provable(problem: Problem) -> bool:

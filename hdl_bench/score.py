@@ -1,28 +1,32 @@
 """Scores completions on a benchmark: our verdict on each row and, where there is one, upstream's beside it.
 
-Rows stay as they come: in input order, duplicates included. It samples nothing from a model. A row that we failed to
-judge (`tool_error`) counts as not passed in a rate, and is counted on its own.
+Rows stay as they come: in input order, duplicates included. It samples nothing from a model, and computes no rate: that
+is `hdl_bench.rates`.
 """
 
+import functools
 import queue
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
-from hdl_bench.compatible import LETTERS, CompatibleChecker, CompatibleJob, CompatibleResult
-from hdl_bench.problem_files import read_json_lines
+from hdl_bench.compatible import Answer, CompatibleResult, CompatibleRule
+from hdl_bench.errata import merged
 from hdl_bench.proofs import prove_passes
 from hdl_bench.scored import ScoredBenchmark
-from hdl_bench.statistics import pass_at_k
+from hdl_bench.soundness import shown_errata
+from hdl_bench.text_files import read_json_lines
 from toolchain.errors import UsageError
 from toolchain.executor import Executor
 from toolchain.tool import find_tool
-from verifiers.checker import run_check
+from verifiers.cache import DiskCache
+from verifiers.checker import Checker, run_check
 from verifiers.connect import Judge
 from verifiers.formal import FormalOutcome, FormalProver
+from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Verdict
 
@@ -31,22 +35,41 @@ Progress = Callable[[str, int, int], None]  # what is under way, number done, nu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0."""
+    """One row: a completion of a problem. `sample_idx` counts the problem's rows from 0. `is_extracted`: it is a file
+    that upstream's scripts took out of an answer already."""
 
     problem_id: str
     sample_idx: int
     completion: str
+    is_extracted: bool = False
+
+    @property
+    def answer(self) -> Answer:
+        """The row as upstream's rule takes it."""
+        return Answer(problem_id=self.problem_id, completion=self.completion, is_extracted=self.is_extracted)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeRatios:
+    """Figures of a synthesized candidate over those of the golden; None where there is no ratio."""
+
+    cells: float | None
+    wires: float | None
+    depth: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredRow:
     """A row and what became of it. `compatible` is None for a benchmark that has no upstream, `proof` where none was
-    tried: only passes on stock testbenches are put to proof."""
+    tried: only passes on stock testbenches are put to proof. `candidate` is the Verilog that was judged, if there was
+    any."""
 
     sample: Sample
     verdict: Verdict
     compatible: CompatibleResult | None
     proof: FormalOutcome | None = None
+    candidate: str | None = None
+    sizes: SizeRatios | None = None  # of a pass, where synthesis was asked for
 
     @property
     def is_disagreement(self) -> bool:
@@ -65,26 +88,6 @@ class Score:
     def disagreements(self) -> tuple[ScoredRow, ...]:
         """The rows on which upstream's rule and ours part ways."""
         return tuple(row for row in self.rows if row.is_disagreement)
-
-    def pass_rate(self, *, is_sound_only: bool = False) -> float | None:
-        """pass@1 over the sampled problems, unbiased; without those that have an erratum on request. None for none."""
-        counts = self._counts(lambda row: row.verdict.passed, is_sound_only=is_sound_only)
-        return fmean(pass_at_k(num, passed, 1) for num, passed in counts) if counts else None
-
-    def compatible_rate(self) -> float | None:
-        """pass@1 by upstream's rule and their arithmetic: each problem's rate is cut to whole per cent first."""
-        if not self.rows or self.rows[0].compatible is None:
-            return None
-        counts = self._counts(lambda row: row.compatible is not None and row.compatible.passed, is_sound_only=False)
-        return fmean(int(passed / num * 100) for num, passed in counts) / 100
-
-    def _counts(self, has_passed: Callable[[ScoredRow], bool], *, is_sound_only: bool) -> list[tuple[int, int]]:
-        """(rows, passed rows) of each sampled problem."""
-        by_problem: dict[str, list[bool]] = defaultdict(list)
-        for row in self.rows:
-            if not (is_sound_only and row.sample.problem_id in self.benchmark.errata):
-                by_problem[row.sample.problem_id].append(has_passed(row))
-        return [(len(passes), sum(passes)) for passes in by_problem.values()]
 
 
 def read_samples(path: Path, benchmark: ScoredBenchmark) -> tuple[Sample, ...]:
@@ -118,26 +121,44 @@ def score_samples(
     *,
     progress: Progress,
 ) -> Score:
-    """Judge all samples."""
+    """Judge all samples. Raises UsageError for tests that may not run on the judge's rung."""
+    benchmark.require_isolation(judges.ours.isolation)
     problems = [benchmark.problems[s.problem_id] for s in samples]
     texts = [benchmark.prepare(s.problem_id, s.completion) for s in samples]
     jobs = [(problem, text, EVAL_SEEDS) for problem, text in zip(problems, texts, strict=True)]
     judgements = judges.ours.judge_all(jobs, lambda done, total: progress("hardened", done, total))
     answers: list[tuple[Verdict, FormalOutcome | None]] = [(judgement.verdict, None) for judgement in judgements]
     if judges.prover is not None:
-        answers = prove_passes(problems, judgements, judges.prover, lambda done: progress("proofs", done, len(samples)))
+        tell = functools.partial(_tell_proofs, progress, len(samples))
+        answers = prove_passes(problems, judgements, judges.prover, tell, cache=judges.cache)
     results: list[CompatibleResult | None] = [None] * len(samples)
     if judges.upstream is not None and benchmark.compatible is not None:
-        compatible_jobs = [benchmark.compatible(s.problem_id, s.completion) for s in samples]
-        results = [*judges.upstream.run_all(compatible_jobs, lambda done, total: progress("compatible", done, total))]
-    rows = zip(samples, answers, results, strict=True)
+        upstream_answers = [sample.answer for sample in samples]
+        show = functools.partial(progress, "compatible")
+        results = [*judges.upstream.run_all(benchmark.compatible, upstream_answers, show)]
+    candidates = [judgement.candidate and judgement.candidate.text for judgement in judgements]
+    rows = zip(samples, answers, results, candidates, strict=True)
     return Score(
-        benchmark=benchmark,
+        benchmark=_with_shown_errata(benchmark, samples, judgements),
         rows=tuple(
-            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof)
-            for sample, (verdict, proof), result in rows
+            ScoredRow(sample=sample, verdict=verdict, compatible=result, proof=proof, candidate=candidate)
+            for sample, (verdict, proof), result, candidate in rows
         ),
     )
+
+
+def _with_shown_errata(
+    benchmark: ScoredBenchmark, samples: Sequence[Sample], judgements: Sequence[Judgement]
+) -> ScoredBenchmark:
+    """The benchmark with what is wrong with its problems here, beside what was known."""
+    names = [sample.problem_id for sample in samples]
+    shown = shown_errata(zip(names, (judgement.verdict for judgement in judgements), strict=True))
+    errata = {name: merged(benchmark.errata.get(name), found) for name, found in shown.items()}
+    return replace(benchmark, errata=benchmark.errata | {name: found for name, found in errata.items() if found})
+
+
+def _tell_proofs(progress: Progress, num_all: int, num_done: int) -> None:
+    progress("proofs", num_done, num_all)
 
 
 class Upstream:
@@ -147,47 +168,49 @@ class Upstream:
     """
 
     def __init__(self, executors: Sequence[Executor]) -> None:
-        iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
-        self._checker = CompatibleChecker(iverilog=iverilog, vvp=vvp)
+        self._iverilog, self._vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._num_executors = len(executors)
         self._free: queue.SimpleQueue[Executor] = queue.SimpleQueue()
         for executor in executors:
             self._free.put(executor)
 
     def run_all(
-        self, jobs: Sequence[CompatibleJob], progress: Callable[[int, int], None]
+        self, rule: CompatibleRule, answers: Sequence[Answer], progress: Callable[[int, int], None]
     ) -> tuple[CompatibleResult, ...]:
         """The results, in order."""
+        checker = rule.checker(self._iverilog, self._vvp)
+        jobs = [rule.job(answer) for answer in answers]
         with ThreadPoolExecutor(max_workers=self._num_executors) as pool:
-            futures = {job: pool.submit(self._run, job) for job in dict.fromkeys(jobs)}
+            futures = {job: pool.submit(self._run, checker, job) for job in dict.fromkeys(jobs)}
             results = []
             for num_done, job in enumerate(jobs, start=1):
-                results.append(futures[job].result())
+                results.append(rule.result(futures[job].result()))
                 progress(num_done, len(jobs))
         return tuple(results)
 
-    def _run(self, job: CompatibleJob) -> CompatibleResult:
+    def _run(self, checker: Checker[Any, str], job: Hashable) -> str:
         executor = self._free.get()
         try:
-            return run_check(self._checker, job, executor)
+            return run_check(checker, job, executor)
         finally:
             self._free.put(executor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judges:
-    """Who judges: ours always; the prover and the benchmark's own way where they are wanted."""
+    """Who judges: ours always; the prover and the benchmark's own way where they are wanted. `cache` keeps proofs."""
 
     ours: Judge
     prover: FormalProver | None = None
     upstream: Upstream | None = None
+    cache: DiskCache | None = None
 
 
 def reason_of(row: ScoredRow) -> str:
     """Why upstream's rule and ours part ways on a row."""
     assert row.compatible is not None, "only a row with upstream's result can disagree"
     if row.verdict.passed:
-        return f"passes ours; upstream's letter is {row.compatible.letter} ({LETTERS[row.compatible.letter]})"
+        return f"passes ours; upstream's letter is {row.compatible.letter} ({row.compatible.meaning})"
     verdict = row.verdict
     said = [diagnostic.message for diagnostic in verdict.diagnostics[:1]]
     if verdict.outcome is Outcome.MISMATCH and verdict.first_mismatch is not None:

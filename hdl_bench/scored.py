@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hdl_bench.compatible import CompatibleJob
+from hdl_bench.compatible import CompatibleRule, Rate
 from hdl_bench.errata import Erratum
-from verifiers.types import Problem, TestbenchOracle
+from toolchain.errors import UsageError
+from verifiers.cocotb_judge import FULL_RUNGS
+from verifiers.types import CocotbOracle, Problem, TestbenchOracle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,11 +18,22 @@ class ScoredBenchmark:
     problems: dict[str, Problem]
     # (problem_id, completion) -> the completion as our judge is to read it
     prepare: Callable[[str, str], str]
-    # (problem_id, completion) -> how upstream would run it; None where there is no upstream
-    compatible: Callable[[str, str], CompatibleJob] | None = None
+    compatible: CompatibleRule | None = None  # None where there is no upstream
+    upstream_rate: Rate | None = None
     errata: dict[str, Erratum] = field(default_factory=dict)
 
     @property
     def has_stock_testbenches(self) -> bool:
         """Whether some problem is judged by a testbench that is not ours."""
         return any(isinstance(problem.oracle, TestbenchOracle) for problem in self.problems.values())
+
+    def require_isolation(self, rung: str) -> None:
+        """Raise UsageError where a problem's tests are Python that is not trusted, and the rung is not a full one."""
+        oracles = ((name, problem.oracle) for name, problem in self.problems.items())
+        strangers = [name for name, oracle in oracles if isinstance(oracle, CocotbOracle) and not oracle.is_trusted]
+        if strangers and rung not in FULL_RUNGS:
+            raise UsageError(
+                f"{self.name} judges by Python that is not trusted ({strangers[0]}), and the isolation here is {rung}; "
+                f"it runs under {' or '.join(sorted(FULL_RUNGS))} only. Install bubblewrap (`earl doctor` shows why it "
+                "does not work), or judge by a service that has it."
+            )

@@ -1,12 +1,29 @@
 """What a sampler gives and takes. Torch-free, so that an evaluation over an HTTP endpoint needs no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Chat:
+    """A prompt for a model that is talked to: a system line ("" for none) and what the user says."""
+
+    system: str
+    user: str
+
+    def messages(self) -> list[dict[str, str]]:
+        """As chat templates and HTTP endpoints take it."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": self.user}]
+
+
+Prompt = str | Chat  # a text is gone on from, a chat is answered
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How to sample. Temperature 0 is greedy. top_p, top_k and min_p are for evaluation only: training refuses them."""
+    """How to sample. Temperature 0 is greedy. top_p is for evaluation only: training refuses it."""
 
     num_samples: int = 1
     max_tokens: int = 256
@@ -24,14 +41,14 @@ class Completion:
     logprobs: tuple[float, ...]
     entropies: tuple[float, ...]
     text: str  # decoded, without the stop token
-    finish_reason: str  # "stop" | "length"
+    finish_reason: str  # "stop" | "length", or what an endpoint said
     policy_version: int = 0
 
 
 class GenerationEngine(Protocol):
-    """A sampler: transformers, our decode loop, an HTTP endpoint."""
+    """A sampler: transformers, our decode loop, vLLM, an HTTP endpoint."""
 
-    def generate(self, prompts: list[str], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
         """One list of `sampling.num_samples` completions a prompt, in order. Equal seed, equal completions."""
         ...
 

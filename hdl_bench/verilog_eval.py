@@ -8,11 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hdl_bench.compatible import CompatibleJob, extract_code_complete, extract_spec_to_rtl
+from hdl_bench.checkout import missing_files, read_text
+from hdl_bench.compatible import Answer, CompatibleRule
+from hdl_bench.compatible_verilog_eval import (
+    LETTERS,
+    VerilogEvalChecker,
+    VerilogEvalJob,
+    extract_code_complete,
+    extract_spec_to_rtl,
+    rate_in_whole_per_cent,
+)
 from hdl_bench.errata import StimulusHint, content_hash, find_erratum, find_hint
 from hdl_bench.scored import ScoredBenchmark
 from toolchain.errors import UsageError
-from verifiers.extract import extract
+from verifiers.extract import answer_text, extract
 from verifiers.infer import infer_protocol
 from verifiers.interface import ports_of
 from verifiers.stimulus_habits import one_hot_inputs
@@ -20,7 +29,6 @@ from verifiers.types import PassRule, Problem, Protocol, TestbenchOracle
 
 TOP_MODULE, GOLDEN_TOP, TESTBENCH_TOP = "TopModule", "RefModule", "tb"
 _PROMPT_SUFFIX = "_prompt.txt"
-_SHOWN_FILES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +40,8 @@ class Task:
     has_interface: bool
 
 
-SPEC_TO_RTL = Task(name="verilog-eval-v2-spec-to-rtl", folder="dataset_spec-to-rtl", has_interface=False)
-CODE_COMPLETE = Task(name="verilog-eval-v2-code-complete", folder="dataset_code-complete-iccad2023", has_interface=True)
+SPEC_TO_RTL = Task(name="verilog-eval-v2-spec", folder="dataset_spec-to-rtl", has_interface=False)
+CODE_COMPLETE = Task(name="verilog-eval-v2-complete", folder="dataset_code-complete-iccad2023", has_interface=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,15 +77,18 @@ class VerilogEvalV2:
 
     def prepare(self, problem_id: str, completion: str) -> str:
         """The completion as our judge is to read it: with the given header where it only goes on from it."""
-        if self.sources[problem_id].interface and extract(completion, TOP_MODULE) is None:
-            return f"[BEGIN]{self._extract_as_upstream(problem_id, completion)}[DONE]"
+        answer = answer_text(completion)
+        if self.sources[problem_id].interface and answer.strip() and extract(completion, TOP_MODULE) is None:
+            return f"[BEGIN]{self._extract_as_upstream(problem_id, answer)}[DONE]"
         return completion
 
-    def compatible_job(self, problem_id: str, completion: str) -> CompatibleJob:
-        """How upstream would run the completion."""
-        sources = self.sources[problem_id]
-        candidate = self._extract_as_upstream(problem_id, completion)
-        return CompatibleJob(candidate=candidate, testbench=sources.testbench, golden=sources.golden)
+    def compatible_job(self, answer: Answer) -> VerilogEvalJob:
+        """How upstream would run the answer."""
+        sources = self.sources[answer.problem_id]
+        candidate = answer.completion
+        if not answer.is_extracted:
+            candidate = self._extract_as_upstream(answer.problem_id, candidate)
+        return VerilogEvalJob(candidate=candidate, testbench=sources.testbench, golden=sources.golden)
 
     def _extract_as_upstream(self, problem_id: str, completion: str) -> str:
         interface = self.sources[problem_id].interface
@@ -91,7 +102,7 @@ class VerilogEvalV2:
             top=TESTBENCH_TOP,
             golden=sources.golden,
             golden_top=GOLDEN_TOP,
-            protocol=_protocol(sources, hint),
+            protocol=stimulus_protocol(sources.golden, GOLDEN_TOP, sources.testbench, hint),
         )
         return Problem(
             problem_id=sources.problem_id,
@@ -119,7 +130,8 @@ def _scored(benchmark: VerilogEvalV2) -> ScoredBenchmark:
         name=benchmark.name,
         problems={problem.problem_id: problem for problem in benchmark.problems()},
         prepare=benchmark.prepare,
-        compatible=benchmark.compatible_job,
+        compatible=CompatibleRule(letters=LETTERS, checker=VerilogEvalChecker, job=benchmark.compatible_job),
+        upstream_rate=rate_in_whole_per_cent,
         errata={name: erratum for name, erratum in found.items() if erratum is not None},
     )
 
@@ -129,20 +141,27 @@ def _prompt(sources: Sources) -> str:
     if not sources.interface:
         return sources.prompt
     description = sources.prompt.split(f"module {TOP_MODULE}", 1)[0].strip("\n")
+    return completion_prompt(description, sources.interface)
+
+
+def completion_prompt(description: str, header: str) -> str:
+    """A module to be completed: the description as comments, then the module's header."""
     comments = "".join(f"// {line}".rstrip() + "\n" for line in description.split("\n"))
-    return f"{comments}\n{sources.interface.strip()}\n"
+    return f"{comments}\n{header.strip()}\n"
 
 
-def _protocol(sources: Sources, hint: StimulusHint | None) -> Protocol | None:
+def stimulus_protocol(golden: str, golden_top: str, testbench: str, hint: StimulusHint | None) -> Protocol | None:
     """What the golden's text does not tell of its inputs; None where nothing needs to be told."""
-    golden = sources.golden
-    one_hot = one_hot_inputs(sources.testbench, ports_of(golden, GOLDEN_TOP)) if "<<" in sources.testbench else ()
+    one_hot = one_hot_inputs(testbench, ports_of(golden, golden_top)) if "<<" in testbench else ()
     if hint is None and not one_hot:
         return None
     hint = hint or StimulusHint()
-    protocol = infer_protocol(golden, GOLDEN_TOP)
     return replace(
-        protocol, min_cycles=hint.min_cycles, rare_high=hint.rare_high, rare_low=hint.rare_low, one_hot=one_hot
+        infer_protocol(golden, golden_top),
+        min_cycles=hint.min_cycles,
+        rare_high=hint.rare_high,
+        rare_low=hint.rare_low,
+        one_hot=one_hot,
     )
 
 
@@ -155,30 +174,15 @@ def _read_all(root: Path, task: Task) -> list[Sources]:
     if not names:
         raise UsageError(f"{folder} holds no Prob*{_PROMPT_SUFFIX}; is the checkout complete?")
     suffixes = ("_ref.sv", "_test.sv", *(("_ifc.txt",) if task.has_interface else ()))
-    missing = [f"{name}{suffix}" for name in names for suffix in suffixes if not (folder / f"{name}{suffix}").is_file()]
+    missing = missing_files(folder, [f"{name}{suffix}" for name in names for suffix in suffixes])
     if missing:
-        more = f" and {len(missing) - _SHOWN_FILES} more" if len(missing) > _SHOWN_FILES else ""
-        raise UsageError(
-            f"{folder} lacks {', '.join(missing[:_SHOWN_FILES])}{more}; repair the checkout (git restore {task.folder})"
-        )
+        raise UsageError(f"{folder} lacks {missing}; repair the checkout (git restore {task.folder})")
     return [_read(folder, name, has_interface=task.has_interface) for name in names]
 
 
 def _read(folder: Path, name: str, *, has_interface: bool) -> Sources:
     texts = {}
     for key, suffix in (("prompt", _PROMPT_SUFFIX), ("golden", "_ref.sv"), ("testbench", "_test.sv")):
-        texts[key] = _read_text(folder / f"{name}{suffix}")
-    interface = _read_text(folder / f"{name}_ifc.txt") if has_interface else ""
+        texts[key] = read_text(folder / f"{name}{suffix}")
+    interface = read_text(folder / f"{name}_ifc.txt") if has_interface else ""
     return Sources(problem_id=name, interface=interface, **texts)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; repair the checkout") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); repair the checkout") from error
-    if not text.strip():
-        raise UsageError(f"{path} is empty; repair the checkout")
-    return text

@@ -114,7 +114,7 @@ def main() -> None:
     """Fetch, and print the settings that make earl use it."""
     parser = argparse.ArgumentParser(prog="python -m toolchain.fetch_icarus", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--suite", default="trixie", help="Debian release; trixie (Debian 13) has Icarus 12")
+    parser.add_argument("--suite", default="trixie", help="Debian release: trixie has Icarus 12, forky Icarus 13")
     parser.add_argument("--mirror", help="address of a Debian mirror; default: the one of this machine's apt")
     options = parser.parse_args()
     folder = options.folder.absolute()

@@ -14,9 +14,15 @@ _SEVERITIES = {"warning": "warning", "error": "error", "sorry": "error", "intern
 _SYNTAX_WORDS = ("syntax error", "invalid module item", "invalid module instantiation", "malformed statement")
 
 
-def compile_argv(iverilog: str, *, sources: Sequence[str], top: str, output: str) -> tuple[str, ...]:
-    """The argv that compiles `sources` (in this order) with `top` as the root into `output`."""
-    return (iverilog, "-g2012", "-Wall", "-Wno-timescale", "-s", top, "-o", output, *sources)
+def compile_argv(iverilog: str, *, sources: Sequence[str], tops: Sequence[str], output: str) -> tuple[str, ...]:
+    """The argv that compiles `sources` (in this order) with the root modules `tops` into `output`."""
+    roots = (word for top in tops for word in ("-s", top))
+    return (iverilog, "-g2012", "-Wall", "-Wno-timescale", *roots, "-o", output, *sources)
+
+
+def preprocess_argv(iverilog: str, *, source: str, output: str) -> tuple[str, ...]:
+    """The argv that expands the macros and conditionals of `source`; its lines stay where they are."""
+    return (iverilog, "-g2012", "-E", "-o", output, source)
 
 
 def simulate_argv(vvp: str, *, image: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import functools
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,11 @@ CONFIG_FILE, SOURCE_FILE = "ivl.conf", "ivl.v"  # of a job's folder
 _TOP, _OUTPUT = "earl_probe_top", "earl_probe_output"
 _PROBE_WALL_S = 30.0
 _PLAIN_DIRECTIVES = frozenset(("`timescale", "`default_nettype", "`resetall"))  # the compiler's own
-_PLAIN_FUNCTIONS = frozenset(("$signed", "$unsigned"))  # the compiler's own
+# The compiler's own, and those of the simulator's system.vpi, which is always loaded.
+_PLAIN_NAMES = frozenset(
+    """$signed $unsigned $display $write $strobe $monitor $finish $stop $time $stime $realtime $timeformat $random
+    $urandom $urandom_range $dumpfile $dumpvars $fopen $fclose $fdisplay $fwrite $fscanf $readmemb $readmemh""".split()  # noqa: SIM905
+)
 _DIRECTIVE = re.compile(r"`\w*")
 _SYSTEM_NAME = re.compile(r"\$[a-zA-Z_]\w*")
 _TRANSLATE = re.compile(r"(?P<base>\S+)/ivl(?: -v)? -C")
@@ -49,13 +54,14 @@ class DirectCompiler:
     base: str
     config: str  # the driver's, for root module _TOP and output file _OUTPUT
 
-    def config_text(self, *, top: str, output: str, is_plain: bool) -> str:
+    def config_text(self, *, tops: Sequence[str], output: str, is_plain: bool) -> str:
         """The text of CONFIG_FILE. `is_plain` leaves out the modules of system functions that nothing calls."""
+        roots = "\n".join(f"root:{top}" for top in tops)
         lines = []
         for line in self.config.splitlines():
             if is_plain and line.startswith("module:") and not line.endswith("/system.vpi"):
                 continue
-            lines.append({f"root:{_TOP}": f"root:{top}", f"out:{_OUTPUT}": f"out:{output}"}.get(line, line))
+            lines.append({f"root:{_TOP}": roots, f"out:{_OUTPUT}": f"out:{output}"}.get(line, line))
         return "\n".join(lines) + "\n"
 
     def argv(self) -> tuple[str, ...]:
@@ -77,8 +83,8 @@ def needs_driver(text: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a source calls no system function that a module of the simulator provides."""
-    return "$" not in text or _PLAIN_FUNCTIONS.issuperset(_SYSTEM_NAME.findall(text))
+    """Whether a source calls no system task or function of a module that a simulator can do without."""
+    return "$" not in text or _PLAIN_NAMES.issuperset(_SYSTEM_NAME.findall(text))
 
 
 @functools.cache
@@ -90,7 +96,7 @@ def find_direct_compiler() -> DirectCompiler | None:
             folder = Path(name)
             for file_name, text in (*_PROBE.items(), (SOURCE_FILE, joined(_PROBE))):
                 folder.joinpath(file_name).write_text(text)
-            argv = compile_argv(iverilog, sources=tuple(_PROBE), top=_TOP, output=_OUTPUT)
+            argv = compile_argv(iverilog, sources=tuple(_PROBE), tops=(_TOP,), output=_OUTPUT)
             said = _run((*argv, "-v"), folder)
             wanted = _normal(folder.joinpath(_OUTPUT).read_text())
             match = _TRANSLATE.search(said)
@@ -98,7 +104,7 @@ def find_direct_compiler() -> DirectCompiler | None:
                 return None
             compiler = _record(argv, match["base"], folder)
             for is_plain_probe in (False, True):
-                text = compiler.config_text(top=_TOP, output=_OUTPUT, is_plain=is_plain_probe)
+                text = compiler.config_text(tops=(_TOP,), output=_OUTPUT, is_plain=is_plain_probe)
                 folder.joinpath(CONFIG_FILE).write_text(text)
                 folder.joinpath(_OUTPUT).unlink()
                 _run(compiler.argv(), folder)

@@ -140,16 +140,16 @@ def _play_together(
         return {}
     harness = harness_of(reference)
     goldens = [verifier.goldens.run(reference, seed) for seed in seeds]
-    traces = verifier.simulator.simulate(
+    result = verifier.simulator.simulate(
         tuple(designs.values()),
         tuple(golden.playback for golden in goldens),
         ports=harness.ports,
         protocol=harness.protocol,
     )
-    if isinstance(traces, Failure):
+    if isinstance(result, Failure):
         return {}
     verdicts = {}
-    for text, own_traces in zip(designs, traces, strict=True):
+    for text, own_traces in zip(designs, result.traces, strict=True):
         verdict = verifier.verdict_of_traces(goldens, own_traces)
         verdicts[text] = verifier.with_suspects(reference, Candidate(text=text), verdict)
     return verdicts

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 
 from verifiers.types import Port
 
+EMPTY_MODULE = "the empty module"
 _PASS_LINES = ("Mismatches: 0 in 1000 samples", "===========Your Design Passed===========", "Test passed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cheat:
-    """A candidate that computes nothing. `is_constant`: it may be right, if the golden is a constant too."""
+    """A candidate that computes nothing. `is_constant`: it may be right, if the golden is a constant too.
+    `is_forgery`: it does not hope that nobody looks, but deceives the harness."""
 
     name: str
     text: str
     is_constant: bool = False
+    is_forgery: bool = False
 
 
 def cheats_of(
@@ -34,7 +37,7 @@ def cheats_of(
         Cheat(name="the constant 0", text=constant_module(top_module, ports, zeros), is_constant=True),
         Cheat(name="the constant 1", text=constant_module(top_module, ports, ones), is_constant=True),
         Cheat(name="the best constant", text=constant_module(top_module, ports, best), is_constant=True),
-        Cheat(name="the empty module", text=_module(top_module, ports, "")),
+        empty_module(top_module, ports),
         Cheat(
             name="a module of unknowns",
             text=constant_module(top_module, ports, {port.name: "x" * port.width for port in ports}),
@@ -42,17 +45,29 @@ def cheats_of(
         Cheat(
             name="a module that prints pass lines and finishes",
             text=_module(top_module, ports, f"  initial begin\n{printing}    $finish;\n  end\n"),
+            is_forgery=True,
         ),
         Cheat(
             name="a module that prints pass lines at the end",
             text=_module(top_module, ports, f"  final begin\n{printing}  end\n"),
+            is_forgery=True,
         ),
         Cheat(
             name="a module that instantiates the golden",
             text=_module(top_module, ports, f"  {golden_top} golden ({connections});\n"),
+            is_forgery=True,
         ),
-        Cheat(name="a module that reads the golden's outputs", text=_module(top_module, ports, peek)),
+        Cheat(
+            name="a module that reads the golden's outputs",
+            text=_module(top_module, ports, peek),
+            is_forgery=True,
+        ),
     )
+
+
+def empty_module(top_module: str, ports: tuple[Port, ...]) -> Cheat:
+    """A module with these ports that drives nothing."""
+    return Cheat(name=EMPTY_MODULE, text=_module(top_module, ports, ""))
 
 
 def constant_module(top_module: str, ports: tuple[Port, ...], values: Mapping[str, str]) -> str:

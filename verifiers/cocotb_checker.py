@@ -14,7 +14,8 @@ from toolchain.command import CommandResult, Limits
 from toolchain.diagnostics import Diagnostic
 from toolchain.icarus import Ending, compile_argv, ending_of
 from verifiers.checker import Step
-from verifiers.simulate import COMPILE_LIMITS, DESIGN_FILE, Failure, compile_failure, describe_ending
+from verifiers.icarus_build import COMPILE_LIMITS
+from verifiers.simulate import DESIGN_FILE, Failure, compile_failure, describe_ending
 from verifiers.types import Stage
 
 TEST_MODULE = "earl_tests"  # the name under which a problem's test module is imported
@@ -95,7 +96,7 @@ class CocotbChecker:
 
     def steps(self, job: CocotbJob) -> tuple[Step, ...]:
         # A root module of our own keeps the simulation's precision at 1 ps, whatever the candidate's is.
-        argv = compile_argv(self._iverilog, sources=(_TIME_FILE, DESIGN_FILE), top=job.top, output=_IMAGE_FILE)
+        argv = compile_argv(self._iverilog, sources=(_TIME_FILE, DESIGN_FILE), tops=(job.top,), output=_IMAGE_FILE)
         argv = (argv[0], "-s", f"time_{job.nonce}", *argv[1:])
         env = environment(
             self._install, top=job.top, test_module=TEST_MODULE, results_file=job.results_file, seed=job.seed
@@ -128,7 +129,7 @@ class CocotbLister:
         return {**test_files(job), f"{_LIST_MODULE}.py": lister, DESIGN_FILE: f"module {_LIST_TOP};\nendmodule\n"}
 
     def steps(self, job: CocotbJob) -> tuple[Step, ...]:
-        compiler = compile_argv(self._iverilog, sources=(DESIGN_FILE,), top=_LIST_TOP, output=_IMAGE_FILE)
+        compiler = compile_argv(self._iverilog, sources=(DESIGN_FILE,), tops=(_LIST_TOP,), output=_IMAGE_FILE)
         env = environment(
             self._install, top=_LIST_TOP, test_module=_LIST_MODULE, results_file=job.results_file, seed=job.seed
         )

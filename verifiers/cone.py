@@ -10,7 +10,7 @@ from pyslang import ast
 
 from toolchain.errors import UsageError
 from verifiers.cone_walk import ConeTooLarge, Graph, walk_design
-from verifiers.elaborate import elaborate, parse
+from verifiers.elaborate import elaborate, module_names, parse
 from verifiers.interface import find_top
 from verifiers.types import OutputScore
 
@@ -22,7 +22,8 @@ def cone_of(text: str, top_module: str, outputs: Sequence[str]) -> dict[str, fro
     Native code reads the text: call this where it may be killed.
     """
     source = parse(text)
-    top = find_top(elaborate(source, top_module), top_module)
+    compilation = elaborate(source, top_module if len(module_names(source)) > 1 else None)
+    top = find_top(compilation, top_module)
     if top is None:
         raise UsageError(f"the text has no module '{top_module}' to draw cones in; give Verilog that defines it")
     paths = _port_paths(top)

@@ -4,6 +4,7 @@ It judges nothing. The settings follow what Icarus accepts where pyslang is stri
 A fresh SourceManager a text: the default one keeps every text it has seen.
 """
 
+import functools
 from dataclasses import dataclass
 
 import pyslang
@@ -11,6 +12,7 @@ from pyslang import ast, parsing, syntax
 
 from toolchain.diagnostics import Diagnostic
 
+_NUM_KEPT = 32  # texts that were last parsed, and designs: one candidate is asked for by several checks in turn
 _MAX_NESTING = 256  # the parser's own limit, well below what its C++ stack bears
 
 _FLAGS = (
@@ -51,8 +53,12 @@ def code_of(finding: pyslang.Diagnostic) -> str:
     return str(finding.code).removeprefix("DiagCode(").removesuffix(")")
 
 
+@functools.lru_cache(maxsize=_NUM_KEPT)
 def parse(text: str) -> Source:
-    """The syntax tree of `text`, whatever its faults. Text without lone surrogates never raises."""
+    """The syntax tree of `text`, whatever its faults. Text without lone surrogates never raises.
+
+    Trees and designs are only read, so the last ones are kept.
+    """
     manager = pyslang.SourceManager()
     options = parsing.ParserOptions()
     options.maxRecursionDepth = _MAX_NESTING
@@ -63,6 +69,16 @@ def parse(text: str) -> Source:
     return Source(tree=tree, manager=manager)
 
 
+def module_names(source: Source) -> list[str]:
+    """The names of the text's own modules, in order."""
+    return [
+        member.header.name.valueText
+        for member in source.tree.root.members
+        if isinstance(member, syntax.ModuleDeclarationSyntax) and member.kind is syntax.SyntaxKind.ModuleDeclaration
+    ]
+
+
+@functools.lru_cache(maxsize=_NUM_KEPT)
 def elaborate(source: Source, top_module: str | None = None) -> ast.Compilation:
     """The elaborated design below `top_module`; None makes every module that nothing instantiates a top of its own."""
     options = ast.CompilationOptions()

@@ -118,7 +118,7 @@ class FormalProver:
             played = self._simulator.simulate(designs, (playback,), ports=job.ports, protocol=job.protocol)
             if isinstance(played, Failure):
                 return f"a counterexample could not be replayed: {top} ended at {played.stage} ({played.ending})"
-            traces.append(played[0][0])
+            traces.append(played.traces[0][0])
         golden, candidate = traces
         mismatch = compare(expectation_of(golden, stimulus), candidate).first_mismatch
         if mismatch is None:

@@ -27,6 +27,7 @@ class GateJob:
 
     problem: Problem
     seed: int
+    num_mutants: int
 
 
 GATE_JOB = TypeAdapter(GateJob)
@@ -46,7 +47,8 @@ def main() -> None:
         for line in lines:
             job = GATE_JOB.validate_json(line)
             arm(_CPU_SHARES)
-            answer = GOLDEN_CHECK.dump_json(check_golden(job.problem, verifier, seed=job.seed))
+            check = check_golden(job.problem, verifier, seed=job.seed, num_mutants=job.num_mutants)
+            answer = GOLDEN_CHECK.dump_json(check)
             arm(0)
             lines.write(answer + b"\n")
             lines.flush()

@@ -2,14 +2,15 @@
 
 import functools
 import re
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from toolchain.errors import InfrastructureError
 from verifiers.errors import ProblemError, fault_of_golden
-from verifiers.infer import infer_protocol
+from verifiers.infer import constant_outputs, infer_protocol
 from verifiers.interface import ports_of
 from verifiers.lexer import LexemeKind, lex
-from verifiers.simulate import Design, Failure, Playback, Simulator
+from verifiers.simulate import Design, Failure, Image, Playback, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
 from verifiers.testbench import row_file_text
 from verifiers.trace import Expectation, Trace, expectation_of
@@ -21,6 +22,7 @@ _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 _COUNTS = range(64, 2049)  # below, any run is long enough; above, a literal is rather a code or a mask
 _COUNTER_BITS = 8  # the widest counter that is waited for: each further bit doubles the run
 _NUM_TRACES = 128
+_NUM_IMAGES = 128
 _NUM_HARNESSES = 1024
 
 
@@ -49,12 +51,16 @@ class GoldenRun:
 
 
 class GoldenRuns:
-    """The goldens' traces under one simulator, the most recent kept by oracle and seed, all of them in `store`."""
+    """The goldens' traces under one simulator, the most recent kept by oracle and seed, all of them in `store`.
+
+    A golden that comes again under another seed is not compiled again.
+    """
 
     def __init__(self, simulator: Simulator, store: TraceStore | None = None) -> None:
         self._simulator = simulator
-        self._store = store
-        self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(self._look_up_or_run)
+        known = functools.partial(self._draw_and_run, store=store)
+        self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(known)
+        self._images: OrderedDict[tuple[ReferenceOracle, Harness], Image] = OrderedDict()  # the most recent last
 
     def run(self, problem: Problem, seed: int, *, is_fresh: bool = False) -> GoldenRun:
         """The golden's run under `seed`; `is_fresh` runs it again even if its trace is known.
@@ -62,40 +68,78 @@ class GoldenRuns:
         Raises ProblemError when the golden does not run: then no candidate of the problem can be judged. Raises
         InfrastructureError when the machine fails.
         """
-        run = self._run if is_fresh else self._cached_run
+        run = self._draw_and_run if is_fresh else self._cached_run
+        harness = harness_of(problem)
+        if is_fresh:
+            self._images.pop((problem.oracle, harness), None)
         try:
-            return run(problem.oracle, harness_of(problem), seed)
+            return run(problem.oracle, harness, seed)
         except InfrastructureError as error:
             raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
-    def _look_up_or_run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
-        if self._store is None:
-            return self._run(oracle, harness, seed)
+    def _draw_and_run(
+        self, oracle: ReferenceOracle, harness: Harness, seed: int, store: TraceStore | None = None
+    ) -> GoldenRun:
+        """The run under the usual stimulus, or under a steadier one where an output never moved that could."""
         stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)
-        row_file = row_file_text(stimulus)
-        key = self._store.key(oracle.golden, oracle.golden_top, harness.ports, harness.protocol, row_file)
-        trace = self._store.get(key)
-        if trace is not None:
-            return _golden_run(stimulus, row_file, trace)
-        run = self._run(oracle, harness, seed)
-        self._store.put(key, run.trace)
+        run = self._look_up_or_run(oracle, harness, stimulus, store)
+        if harness.protocol.clocks and _has_stuck_output(run, oracle):
+            literals = harness.literals
+            stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=literals, is_steady=True)
+            run = self._look_up_or_run(oracle, harness, stimulus, store)
         return run
 
-    def _run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
-        stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)
+    def _look_up_or_run(
+        self, oracle: ReferenceOracle, harness: Harness, stimulus: Stimulus, store: TraceStore | None
+    ) -> GoldenRun:
         row_file = row_file_text(stimulus)
-        result = self._simulator.simulate(
-            (Design(text=oracle.golden, top=oracle.golden_top),),
-            (Playback(row_file=row_file, num_rows=len(stimulus.rows)),),
-            ports=harness.ports,
-            protocol=harness.protocol,
-        )
+        if store is None:
+            return self._run(oracle, harness, stimulus, row_file)
+        key = store.key(oracle.golden, oracle.golden_top, harness.ports, harness.protocol, row_file)
+        trace = store.get(key)
+        if trace is not None:
+            return _golden_run(stimulus, row_file, trace)
+        run = self._run(oracle, harness, stimulus, row_file)
+        store.put(key, run.trace)
+        return run
+
+    def _run(self, oracle: ReferenceOracle, harness: Harness, stimulus: Stimulus, row_file: str) -> GoldenRun:
+        result = self._play(oracle, harness, Playback(row_file=row_file, num_rows=len(stimulus.rows)))
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
             raise fault_of_golden(result.ending)(
                 f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it."
             )
-        return _golden_run(stimulus, row_file, result[0][0])
+        return _golden_run(stimulus, row_file, result)
+
+    def _play(self, oracle: ReferenceOracle, harness: Harness, playback: Playback) -> Trace | Failure:
+        key = (oracle, harness)
+        image = self._images.pop(key, None)
+        if image is None:
+            result = self._simulator.simulate(
+                (Design(text=oracle.golden, top=oracle.golden_top),),
+                (playback,),
+                ports=harness.ports,
+                protocol=harness.protocol,
+                keeps_image=True,
+            )
+            if isinstance(result, Failure):
+                return result
+            image, traces = result.image, result.traces
+        else:
+            traces = self._simulator.replay(image, (playback,))
+            if isinstance(traces, Failure):
+                return traces
+        self._images[key] = image
+        if len(self._images) > _NUM_IMAGES:
+            self._images.popitem(last=False)
+        return traces[0][0]
+
+
+def _has_stuck_output(run: GoldenRun, oracle: ReferenceOracle) -> bool:
+    """Whether an output that is no constant had one value in all samples of a run."""
+    stuck = {name for name, fraction in run.expectation.constant_fractions.items() if fraction == 1.0}
+    return bool(stuck) and bool(stuck - constant_outputs(oracle.golden, oracle.golden_top))
 
 
 def _golden_run(stimulus: Stimulus, row_file: str, trace: Trace) -> GoldenRun:

@@ -12,11 +12,11 @@ from verifiers.errors import PROBLEM_FAULT, ProblemError
 from verifiers.golden import GoldenRun, harness_of
 from verifiers.infer import constant_outputs
 from verifiers.lexer import rename_identifier
-from verifiers.mutate import Mutant, mutants_of
+from verifiers.mutate import MAX_MUTANTS, Mutant, mutants_of
 from verifiers.reference import as_reference
 from verifiers.seeds import group_seed
 from verifiers.trace import has_known_bit
-from verifiers.types import Candidate, Port, Problem, Protocol, Verdict
+from verifiers.types import Candidate, Outcome, Port, Problem, Protocol, Verdict
 from verifiers.verify import Verifier
 
 NUM_SEEDS = 3
@@ -27,6 +27,18 @@ _NO_PROTOCOL = Protocol()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TriedCheat:
+    """A cheat and how it ended under all seeds."""
+
+    cheat: Cheat
+    outcome: Outcome
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASSED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GoldenCheck:
     """What the golden itself shows. Mutants and ports are there only if it is fit to be mutated."""
 
@@ -34,10 +46,16 @@ class GoldenCheck:
     reasons: tuple[str, ...] = ()  # against the problem
     failures: tuple[str, ...] = ()  # of the machine: what could not be tried
     num_samples: int = 0  # of the golden, over all seeds tried
-    passing_constants: tuple[Cheat, ...] = ()  # to be proved equivalent to the golden, or a reason against the problem
+    outcome: Outcome | None = None  # of the golden: the first that is no pass, if there is one; None where untried
+    cheats: tuple[TriedCheat, ...] = ()
     mutants: tuple[Mutant, ...] = ()
     ports: tuple[Port, ...] = ()
     protocol: Protocol = _NO_PROTOCOL
+
+    @property
+    def passing_constants(self) -> tuple[Cheat, ...]:
+        """To be proved equivalent to the golden, or a reason against the problem."""
+        return tuple(tried.cheat for tried in self.cheats if tried.passed and tried.cheat.is_constant)
 
 
 def seeds_of(problem_id: str, seed: int) -> tuple[int, ...]:
@@ -53,17 +71,17 @@ def golden_of(problem: Problem) -> tuple[str, str]:
     return oracle.golden, oracle.golden_top
 
 
-def check_golden(problem: Problem, verifier: Verifier, *, seed: int) -> GoldenCheck:
+def check_golden(problem: Problem, verifier: Verifier, *, seed: int, num_mutants: int = MAX_MUTANTS) -> GoldenCheck:
     """Try a problem's golden and the cheats, draw its mutants. Never raises for a bad problem: that is a reason."""
     try:
-        return _check(problem, verifier, seed)
+        return _check(problem, verifier, seed, num_mutants)
     except (ProblemError, UsageError) as error:
         return GoldenCheck(problem_id=problem.problem_id, reasons=(str(error),))
     except EarlError as error:
         return GoldenCheck(problem_id=problem.problem_id, failures=(str(error),))
 
 
-def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
+def _check(problem: Problem, verifier: Verifier, seed: int, num_mutants: int) -> GoldenCheck:
     golden, golden_top = golden_of(problem)
     seeds = seeds_of(problem.problem_id, seed)
     as_completion = rename_identifier(golden, golden_top, problem.top_module)
@@ -73,7 +91,7 @@ def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
     ]
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
-        raise _error_of(failed[0])(f"the golden fails: {_why(failed[0])}")
+        return _golden_failed(problem, failed[0])
     # Whatever the oracle, its golden is a reference: our own stimulus shows what it does.
     reference = as_reference(problem)
     assert reference is not None, "golden_of has found a golden"
@@ -88,15 +106,28 @@ def _check(problem: Problem, verifier: Verifier, seed: int) -> GoldenCheck:
         if port.direction == "output":
             reasons += _check_output(port.name, runs, is_constant=port.name in constants)
     cheats = cheats_of(problem.top_module, harness.ports, golden_top, runs[0].trace.values)
-    passing_constants, cheat_reasons = _try_cheats(problem, verifier, seeds, cheats)
+    tried = _try_cheats(problem, verifier, seeds, cheats)
+    reasons += [f"{x.cheat.name} passes" for x in tried if x.passed and not x.cheat.is_constant]
     return GoldenCheck(
         problem_id=problem.problem_id,
-        reasons=(*reasons, *cheat_reasons),
+        reasons=tuple(reasons),
+        outcome=Outcome.PASSED,
         num_samples=sum(verdict.num_samples for verdict in verdicts[:NUM_SEEDS]),
-        passing_constants=tuple(passing_constants),
-        mutants=mutants_of(as_completion, problem.top_module, harness.ports, seed=seeds[0]),
+        cheats=tried,
+        mutants=mutants_of(as_completion, problem.top_module, harness.ports, seed=seeds[0], limit=num_mutants),
         ports=harness.ports,
         protocol=harness.protocol,
+    )
+
+
+def _golden_failed(problem: Problem, verdict: Verdict) -> GoldenCheck:
+    reason = f"the golden fails: {_why(verdict)}"
+    is_problems = _error_of(verdict) is ProblemError
+    return GoldenCheck(
+        problem_id=problem.problem_id,
+        reasons=(reason,) if is_problems else (),
+        failures=() if is_problems else (reason,),
+        outcome=verdict.outcome,
     )
 
 
@@ -113,18 +144,14 @@ def _check_output(name: str, runs: list[GoldenRun], *, is_constant: bool) -> lis
 
 def _try_cheats(
     problem: Problem, verifier: Verifier, seeds: tuple[int, ...], cheats: tuple[Cheat, ...]
-) -> tuple[list[Cheat], list[str]]:
-    """The constants that pass, and a reason for each other cheat that does."""
-    constants, reasons = [], []
+) -> tuple[TriedCheat, ...]:
+    tried = []
     for cheat in cheats:
         verdict = verifier.verify(problem, Candidate(text=cheat.text), seeds)
         if not verdict.is_scored:
             raise _error_of(verdict)(f"{cheat.name} could not be tried: {_why(verdict)}")
-        if verdict.passed and cheat.is_constant:
-            constants.append(cheat)
-        elif verdict.passed:
-            reasons.append(f"{cheat.name} passes")
-    return constants, reasons
+        tried.append(TriedCheat(cheat=cheat, outcome=verdict.outcome))
+    return tuple(tried)
 
 
 def _error_of(verdict: Verdict) -> type[InfrastructureError]:

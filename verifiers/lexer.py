@@ -59,6 +59,7 @@ _TYPE_TEXT = """
 _KEYWORDS = frozenset(_KEYWORD_TEXT.split())
 _TYPES = frozenset(_TYPE_TEXT.split())
 _EDGES = frozenset(("posedge", "negedge", "edge"))
+RESERVED_WORDS = _KEYWORDS | _TYPES | _EDGES  # no names
 
 _PATTERN = re.compile(
     r"""
@@ -80,6 +81,9 @@ _PATTERN = re.compile(
 )
 
 
+_KINDS = {kind.value: kind for kind in LexemeKind}
+
+
 def _kind_of_word(word: str) -> LexemeKind:
     if word in _KEYWORDS:
         return LexemeKind.KEYWORD
@@ -96,7 +100,7 @@ def lex(code: str) -> list[Lexeme]:
     for match in _PATTERN.finditer(code):
         group = match.lastgroup
         assert group is not None
-        kind = _kind_of_word(match.group()) if group == "word" else LexemeKind(group)
+        kind = _kind_of_word(match.group()) if group == "word" else _KINDS[group]
         lexemes.append(Lexeme(start=match.start(), end=match.end(), kind=kind))
     return lexemes
 

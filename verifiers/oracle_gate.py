@@ -13,12 +13,11 @@ from types import TracebackType
 from typing import Protocol as Interface
 
 from toolchain.errors import InfrastructureError
-from verifiers.cheats import Cheat
 from verifiers.formal import FormalOutcome, FormalResult
 from verifiers.gate_worker import GATE_JOB, GOLDEN_CHECK, GateJob
-from verifiers.golden_check import GoldenCheck, golden_of, seeds_of
+from verifiers.golden_check import GoldenCheck, TriedCheat, golden_of, seeds_of
 from verifiers.judgement import Judgement, WorkerSettings
-from verifiers.mutate import Mutant
+from verifiers.mutate import MAX_MUTANTS, Mutant
 from verifiers.seeds import group_seed
 from verifiers.testbench_alone import testbench_alone
 from verifiers.types import Outcome, Port, Problem, Protocol, Stage, Verdict
@@ -78,11 +77,20 @@ class ProblemCheck:
     num_killed: int = 0
     num_equivalent: int = 0  # passing mutants that are proved equivalent to the golden
     survivors: tuple[Survivor, ...] = ()
+    golden_outcome: Outcome | None = None  # None: it could not be tried
+    cheats: tuple[TriedCheat, ...] = ()
+    equivalent_cheats: tuple[str, ...] = ()  # names of constants that pass and are the golden, by proof
+    ports: tuple[Port, ...] = ()  # of the golden; none where it fails
     testbench_survivors: tuple[Mutant, ...] | None = None  # those that a testbench of the problem's own passes, alone
 
     @property
     def is_sound(self) -> bool:
         return not self.reasons and not self.failures
+
+    @property
+    def passing_cheats(self) -> tuple[str, ...]:
+        """The names of the cheats that pass and should not."""
+        return tuple(x.cheat.name for x in self.cheats if x.passed and x.cheat.name not in self.equivalent_cheats)
 
     @property
     def is_quarantined(self) -> bool:
@@ -113,11 +121,15 @@ class ProblemCheck:
 class OracleGate:
     """Checks problems: goldens in a process of its own, mutants on `farm`, equivalence by `prover`.
 
-    With `prover` None no passing mutant or constant can be proved equivalent. A context manager.
+    With `prover` None no passing mutant or constant can be proved equivalent. `num_mutants` bounds those of a problem.
+    A context manager.
     """
 
-    def __init__(self, *, farm: JudgingFarm, prover: Prover | None, seed: int = 0) -> None:
+    def __init__(
+        self, *, farm: JudgingFarm, prover: Prover | None, seed: int = 0, num_mutants: int = MAX_MUTANTS
+    ) -> None:
         self._farm = farm
+        self._num_mutants = num_mutants
         self._prover = prover
         self._seed = seed
         self._worker: WorkerProcess | None = None
@@ -168,7 +180,7 @@ class OracleGate:
         if self._worker is None:
             self._worker = self._start_worker()
         try:
-            line = GATE_JOB.dump_json(GateJob(problem=problem, seed=self._seed))
+            line = GATE_JOB.dump_json(GateJob(problem=problem, seed=self._seed, num_mutants=self._num_mutants))
             return GOLDEN_CHECK.validate_json(self._worker.ask(line, wall_s=_GOLDEN_WALL_S))
         except WorkerLost as error:
             self._drop_worker()
@@ -190,8 +202,13 @@ class OracleGate:
     def _finish(self, under_way: "_UnderWay") -> ProblemCheck:
         problem, golden = under_way.problem, under_way.golden
         reasons, failures = list(golden.reasons), list(golden.failures)
+        equivalent_cheats = []
         for cheat in golden.passing_constants:
-            reasons += self._judge_constant(problem, golden, cheat)
+            proof = self._prove(problem, golden, cheat.text)
+            if proof.outcome is FormalOutcome.EQUIVALENT:
+                equivalent_cheats.append(cheat.name)
+            else:
+                reasons.append(f"{cheat.name} passes, and is not proved equivalent to the golden ({_words(proof)})")
         killed, num_equivalent, survivors = [], 0, []
         for mutant, future in zip(golden.mutants, under_way.futures, strict=True):
             verdict = future.result().verdict
@@ -211,15 +228,13 @@ class OracleGate:
             num_killed=len(killed),
             num_equivalent=num_equivalent,
             survivors=tuple(survivors),
+            golden_outcome=golden.outcome,
+            cheats=golden.cheats,
+            equivalent_cheats=tuple(equivalent_cheats),
+            ports=golden.ports,
             testbench_survivors=under_way.passing_alone({*killed, *(survivor.mutant for survivor in survivors)}),
         )
         return _with_score(check)
-
-    def _judge_constant(self, problem: Problem, golden: GoldenCheck, cheat: Cheat) -> list[str]:
-        proof = self._prove(problem, golden, cheat.text)
-        if proof.outcome is FormalOutcome.EQUIVALENT:
-            return []
-        return [f"{cheat.name} passes, and is not proved equivalent to the golden ({_words(proof)})"]
 
     def _judge_survivor(self, problem: Problem, golden: GoldenCheck, mutant: Mutant) -> Survivor | None:
         """None when the mutant is equivalent to the golden."""

@@ -167,12 +167,18 @@ def _judge_dotted_name(name: syntax.ScopedNameSyntax, scopes: set[str], packages
     return f"the hierarchical name '{'.'.join(components)}' reaches into '{crossed}'; connect it through a port"
 
 
+_ESCAPES = ("UndeclaredIdentifier", "UpwardHierarchicalName")
+
+
 def screen_design(source: Source, compilation: ast.Compilation) -> tuple[Diagnostic, ...]:
     """What only the elaborated design shows: names that lead out of it, and drivers of input ports."""
     return (*_find_escaping_names(source, compilation), *_find_driven_inputs(source, compilation))
 
 
 def _find_escaping_names(source: Source, compilation: ast.Compilation) -> tuple[Diagnostic, ...]:
+    found = [finding for finding in compilation.getSemanticDiagnostics() if code_of(finding) in _ESCAPES]
+    if not found:
+        return ()
     starts: dict[int, str] = {}
 
     def note(node) -> None:
@@ -186,8 +192,8 @@ def _find_escaping_names(source: Source, compilation: ast.Compilation) -> tuple[
             code="screen",
             line=source.line_of(finding.location),
         )
-        for finding in compilation.getSemanticDiagnostics()
-        if code_of(finding) in ("UndeclaredIdentifier", "UpwardHierarchicalName") and finding.location.offset in starts
+        for finding in found
+        if finding.location.offset in starts
     )
 
 

@@ -12,28 +12,20 @@ from toolchain.command import CommandResult, Limits, Step
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import InfrastructureError
 from toolchain.executor import Executor, open_executor
-from toolchain.icarus import Ending, compile_argv, ending_of, parse_compile_log, simulate_argv
-from toolchain.icarus_direct import (
-    CONFIG_FILE,
-    SOURCE_FILE,
-    DirectCompiler,
-    find_direct_compiler,
-    is_plain,
-    joined,
-    needs_driver,
-)
+from toolchain.icarus import Ending, ending_of, parse_compile_log, simulate_argv
+from toolchain.icarus_direct import find_direct_compiler
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
+from verifiers.icarus_build import IMAGE_FILE, IcarusBuilder
 from verifiers.testbench import TIMESCALE, Testbench, build_testbench, row_file_name
 from verifiers.trace import BrokenTrace, Trace, parse_traces
 from verifiers.types import Port, Protocol, Stage
 
-COMPILE_LIMITS = Limits(cpu_s=6, wall_s=30.0, memory_bytes=1 << 30, output_bytes=1 << 20)
 # CPU time is the limit that counts: it is the same on a busy machine. The wall is for a run that sleeps.
 SIMULATE_LIMITS = Limits(cpu_s=3, wall_s=30.0, memory_bytes=1 << 30, output_bytes=32 << 20)
 
 DESIGN_FILE = "design.v"  # of a job's folder
-_TESTBENCH_FILE, _IMAGE_FILE = "testbench.v", "design.vvp"
+_TESTBENCH_FILE = "testbench.v"
 _STDERR_SHOWN = 300
 _ODD_ENDINGS = {
     (Stage.COMPILE, Ending.CRASH),
@@ -74,66 +66,115 @@ class Playback:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """Designs compiled with a testbench, ready to be played on: its text is the simulator's own."""
+
+    text: str
+    testbench: Testbench
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SimulationJob:
     """Designs of equal ports, whose modules have different names, and what to play on each of them."""
 
     designs: tuple[Design, ...]
     playbacks: tuple[Playback, ...]
     testbench: Testbench
+    keeps_image: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayJob:
+    """What to play on the designs of an image."""
+
+    image: Image
+    playbacks: tuple[Playback, ...]
 
 
 Traces = tuple[tuple[Trace, ...], ...]  # [design][playback]
 
 
-class IcarusChecker:
-    """Compiles designs with their testbench and plays on them. `direct` None compiles by the driver always."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Simulation:
+    """The traces of a run, and the image where it was to be kept."""
 
-    def __init__(self, *, iverilog: str, vvp: str, direct: DirectCompiler | None) -> None:
-        self._iverilog = iverilog
+    traces: Traces
+    image: Image | None = None
+
+
+class IcarusChecker:
+    """Compiles designs with their testbench and plays on them."""
+
+    def __init__(self, *, builder: IcarusBuilder, vvp: str) -> None:
+        self._builder = builder
         self._vvp = vvp
-        self._direct = direct
 
     def files(self, job: SimulationJob) -> dict[str, str]:
         """The row files, and the sources as the compiler wants them."""
-        row_files = {row_file_name(index): playback.row_file for index, playback in enumerate(job.playbacks)}
-        sources = _sources(job)
-        if self._direct is None or _needs_driver(job):
-            return row_files | sources
-        are_plain = all(is_plain(design.text) for design in job.designs)
-        config = self._direct.config_text(top=job.testbench.top, output=_IMAGE_FILE, is_plain=are_plain)
-        return row_files | {SOURCE_FILE: joined(sources), CONFIG_FILE: config}
+        return _row_files(job.playbacks) | self._builder.files(_sources(job), (job.testbench.top,))
 
     def steps(self, job: SimulationJob) -> tuple[Step, ...]:
         """Compile, play."""
-        if self._direct is None or _needs_driver(job):
-            sources = tuple(_sources(job))
-            compiler = compile_argv(self._iverilog, sources=sources, top=job.testbench.top, output=_IMAGE_FILE)
-        else:
-            compiler = self._direct.argv()
-        return (
-            Step(argv=compiler, limits=COMPILE_LIMITS),
-            Step(argv=simulate_argv(self._vvp, image=_IMAGE_FILE), limits=SIMULATE_LIMITS),
-        )
+        return (self._builder.step(_sources(job), (job.testbench.top,)), _play_step(self._vvp))
 
     def collects(self, job: SimulationJob) -> tuple[str, ...]:
-        """Nothing: the traces are printed."""
-        return ()
+        """The traces are printed."""
+        return (IMAGE_FILE,) if job.keeps_image else ()
 
-    def parse(self, job: SimulationJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> Traces | Failure:
+    def parse(
+        self, job: SimulationJob, results: Sequence[CommandResult], outputs: dict[str, str]
+    ) -> Simulation | Failure:
         """The traces, or how the compiler (one result) or the simulation (two) failed to give them."""
         failure = failure_of(results)
         if failure is not None:
             return failure
-        nums_rows = tuple(playback.num_rows for playback in job.playbacks)
-        traces = parse_traces(results[-1].stdout, job.testbench, nums_rows)
-        if isinstance(traces, BrokenTrace):
-            diagnostic = Diagnostic(message=f"the simulation did not run to its end: {traces.reason}", code="trace")
-            return Failure(stage=Stage.SIMULATE, ending=Ending.CLEAN, diagnostics=(diagnostic,))
-        return traces
+        traces = _read_traces(results[-1].stdout, job.testbench, job.playbacks)
+        if isinstance(traces, Failure):
+            return traces
+        image = Image(text=outputs[IMAGE_FILE], testbench=job.testbench) if job.keeps_image else None
+        return Simulation(traces=traces, image=image)
 
 
-def _needs_driver(job: SimulationJob) -> bool:
-    return any(needs_driver(design.text) for design in job.designs)
+class IcarusReplayer:
+    """Plays on designs that were compiled before."""
+
+    def __init__(self, *, vvp: str) -> None:
+        self._vvp = vvp
+
+    def files(self, job: ReplayJob) -> dict[str, str]:
+        """The image and the row files."""
+        return _row_files(job.playbacks) | {IMAGE_FILE: job.image.text}
+
+    def steps(self, job: ReplayJob) -> tuple[Step, ...]:
+        """Play."""
+        return (_play_step(self._vvp),)
+
+    def collects(self, job: ReplayJob) -> tuple[str, ...]:
+        """Nothing: the traces are printed."""
+        return ()
+
+    def parse(self, job: ReplayJob, results: Sequence[CommandResult], outputs: dict[str, str]) -> Traces | Failure:
+        """The traces, or how the simulation failed to give them."""
+        [result] = results
+        if ending_of(result) is not Ending.CLEAN:
+            return simulation_failure(result)
+        return _read_traces(result.stdout, job.image.testbench, job.playbacks)
+
+
+def _play_step(vvp: str) -> Step:
+    return Step(argv=simulate_argv(vvp, image=IMAGE_FILE), limits=SIMULATE_LIMITS)
+
+
+def _row_files(playbacks: Sequence[Playback]) -> dict[str, str]:
+    return {row_file_name(index): playback.row_file for index, playback in enumerate(playbacks)}
+
+
+def _read_traces(stdout: str, testbench: Testbench, playbacks: Sequence[Playback]) -> Traces | Failure:
+    traces = parse_traces(stdout, testbench, tuple(playback.num_rows for playback in playbacks))
+    if isinstance(traces, BrokenTrace):
+        diagnostic = Diagnostic(message=f"the simulation did not run to its end: {traces.reason}", code="trace")
+        return Failure(stage=Stage.SIMULATE, ending=Ending.CLEAN, diagnostics=(diagnostic,))
+    return traces
 
 
 def _sources(job: SimulationJob) -> dict[str, str]:
@@ -155,7 +196,9 @@ class Simulator:
         self._executor = executor
         tools = [find_tool(name) for name in ("iverilog", "vvp")]
         iverilog, vvp = (str(tool.path) for tool in tools)
-        self._checker = IcarusChecker(iverilog=iverilog, vvp=vvp, direct=find_direct_compiler())
+        builder = IcarusBuilder(iverilog=iverilog, direct=find_direct_compiler())
+        self._checker = IcarusChecker(builder=builder, vvp=vvp)
+        self._replayer = IcarusReplayer(vvp=vvp)
         self.isolation = executor.isolation
         self.versions = {tool.name: tool.version for tool in tools}
 
@@ -166,12 +209,20 @@ class Simulator:
         *,
         ports: tuple[Port, ...],
         protocol: Protocol,
-    ) -> Traces | Failure:
-        """Play every row file on every design, in one simulation: a design that ends it ends it for all."""
+        keeps_image: bool = False,
+    ) -> Simulation | Failure:
+        """Play every row file on every design, in one simulation: a design that ends it ends it for all.
+
+        `keeps_image` is for a golden, to be played on again: its testbench's nonces are then no secret any more.
+        """
         tops = tuple(design.top for design in designs)
         testbench = build_testbench(tops, ports, protocol, num_row_files=len(playbacks))
-        job = SimulationJob(designs=designs, playbacks=playbacks, testbench=testbench)
+        job = SimulationJob(designs=designs, playbacks=playbacks, testbench=testbench, keeps_image=keeps_image)
         return run_check(self._checker, job, self._executor)
+
+    def replay(self, image: Image, playbacks: tuple[Playback, ...]) -> Traces | Failure:
+        """Play as many row files as before on the designs of an image."""
+        return run_check(self._replayer, ReplayJob(image=image, playbacks=playbacks), self._executor)
 
 
 def local_simulator(*, isolation: str = "auto", scratch: Path | None = None) -> Simulator:
@@ -200,10 +251,15 @@ def failure_of(results: Sequence[CommandResult]) -> Failure | None:
     if ending is not Ending.CLEAN:
         if len(results) == 1:
             return compile_failure(ending, results[-1])
-        diagnostic = describe_ending(ending, results[-1])
-        return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))
+        return simulation_failure(results[-1])
     assert len(results) == 2, f"a clean compilation is followed by a run, got {len(results)} results"
     return None
+
+
+def simulation_failure(result: CommandResult) -> Failure:
+    """The failure that a simulator's run is."""
+    ending = ending_of(result)
+    return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(describe_ending(ending, result),))
 
 
 def compile_failure(ending: Ending, result: CommandResult) -> Failure:

@@ -7,11 +7,10 @@ elaboration. Runs pyslang, which is native code over hostile text: call it in a 
 from dataclasses import dataclass
 
 import pyslang
-from pyslang import syntax
 
 from toolchain.diagnostics import Diagnostic
 from verifiers.directives import SIZE_CODE, check_text
-from verifiers.elaborate import Source, code_of, elaborate, parse
+from verifiers.elaborate import Source, code_of, elaborate, module_names, parse
 from verifiers.interface import check_interface, find_top, missing_top
 from verifiers.screen import screen_design, screen_syntax
 from verifiers.types import Outcome, Port, Stage
@@ -31,8 +30,11 @@ class StaticFinding:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def static_check(text: str, top_module: str, ports: tuple[Port, ...]) -> StaticFinding | None:
-    """The first static failure of a candidate, or None when it may be simulated. Never raises on any text."""
+def static_check(text: str, top_module: str, ports: tuple[Port, ...] | None) -> StaticFinding | None:
+    """The first static failure of a candidate, or None when it may be simulated. Never raises on any text.
+
+    `ports` None: any ports will do.
+    """
     findings = check_text(text)
     if findings:
         is_too_large = findings[0].code == SIZE_CODE
@@ -47,21 +49,21 @@ def static_check(text: str, top_module: str, ports: tuple[Port, ...]) -> StaticF
     return _check_design(source, top_module, ports)
 
 
-def _check_design(source: Source, top_module: str, ports: tuple[Port, ...]) -> StaticFinding | None:
+def _check_design(source: Source, top_module: str, ports: tuple[Port, ...] | None) -> StaticFinding | None:
     findings = screen_syntax(source)
     if not findings:
         compilation = elaborate(source)
         findings = screen_design(source, compilation)
     if findings:
         return _finding(Outcome.FORBIDDEN_CONSTRUCT, Stage.SCREEN, findings)
-    names = _module_names(source)
+    names = module_names(source)
     if top_module not in names:
         return _finding(Outcome.INTERFACE_ERROR, Stage.INTERFACE, (missing_top(source, top_module, names),))
     top = find_top(compilation, top_module)
     if top is None or len(names) > 1:  # what the top does not use is not elaborated by a simulator either
         compilation = elaborate(source, top_module)
         top = find_top(compilation, top_module)
-    findings = check_interface(source, top, ports) if top is not None else ()
+    findings = check_interface(source, top, ports) if top is not None and ports is not None else ()
     if findings:
         return _finding(Outcome.INTERFACE_ERROR, Stage.INTERFACE, findings)
     faults = [finding for finding in compilation.getSemanticDiagnostics() if _is_fault(finding)]
@@ -77,11 +79,3 @@ def _finding(outcome: Outcome, stage: Stage, diagnostics: tuple[Diagnostic, ...]
 
 def _is_fault(finding: pyslang.Diagnostic) -> bool:
     return finding.isError() and code_of(finding) not in _ACCEPTED_CODES
-
-
-def _module_names(source: Source) -> list[str]:
-    return [
-        member.header.name.valueText
-        for member in source.tree.root.members
-        if isinstance(member, syntax.ModuleDeclarationSyntax) and member.kind is syntax.SyntaxKind.ModuleDeclaration
-    ]

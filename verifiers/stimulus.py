@@ -19,6 +19,8 @@ _SEGMENT_CYCLES = (8, 40)
 _CYCLES_WITHOUT_INPUTS = 4
 _FINAL_RESETS = (6, 10)
 _CYCLES_BETWEEN_RESETS = (2, 14)
+_STEADY_PHASES, _STEADY_CYCLES = 4, 300  # an 8-bit counter wraps in each
+_STEADY_VALUES = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,14 +51,20 @@ class Stimulus:
 
 
 def draw_stimulus(
-    ports: tuple[Port, ...], protocol: Protocol, seed: int, *, literals: tuple[int, ...] = ()
+    ports: tuple[Port, ...],
+    protocol: Protocol,
+    seed: int,
+    *,
+    literals: tuple[int, ...] = (),
+    is_steady: bool = False,
 ) -> Stimulus:
     """The stimulus for `seed`: equal arguments, equal rows. Names in `protocol` must be one-bit inputs of `ports`.
 
-    `literals` are numbers that the golden compares with: vectors wide enough take them often. Raises UsageError for a
-    name in `protocol` that is no such input (`one_hot`: no vector input).
+    `literals` are numbers that the golden compares with: vectors wide enough take them often. `is_steady` adds long
+    phases at the end of a clocked run in which no input but the clocks changes: a divider by an input shows only there.
+    Raises UsageError for a name in `protocol` that is no such input (`one_hot`: no vector input).
     """
-    return _with_one_hot(_draw(ports, protocol, seed, literals), protocol)
+    return _with_one_hot(_draw(ports, protocol, seed, literals, is_steady), protocol)
 
 
 def _with_one_hot(stimulus: Stimulus, protocol: Protocol) -> Stimulus:
@@ -75,7 +83,9 @@ def _with_one_hot(stimulus: Stimulus, protocol: Protocol) -> Stimulus:
     return replace(stimulus, rows=rows)
 
 
-def _draw(ports: tuple[Port, ...], protocol: Protocol, seed: int, literals: tuple[int, ...]) -> Stimulus:
+def _draw(
+    ports: tuple[Port, ...], protocol: Protocol, seed: int, literals: tuple[int, ...], is_steady: bool
+) -> Stimulus:
     inputs = tuple(port for port in ports if port.direction == "input")
     _check_names(inputs, protocol)
     rng = random.Random(seed)
@@ -84,7 +94,7 @@ def _draw(ports: tuple[Port, ...], protocol: Protocol, seed: int, literals: tupl
     sources = {i: VectorSource(inputs, i, literals) for i, port in enumerate(inputs) if port.width > 1}
     if not protocol.clocks:
         return _draw_clockless(inputs, protocol, rng, sources, seed)
-    return _ClockedRun(inputs, protocol, rng, sources).draw(seed)
+    return _ClockedRun(inputs, protocol, rng, sources).draw(seed, is_steady=is_steady)
 
 
 def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
@@ -164,7 +174,7 @@ class _ClockedRun:
         for reset in protocol.resets:
             self.current[self.index[reset.name]] = int(not reset.is_active_high)
 
-    def draw(self, seed: int) -> Stimulus:
+    def draw(self, seed: int, *, is_steady: bool) -> Stimulus:
         self._new_segment()
         self._change_data()
         self._emit()
@@ -183,6 +193,8 @@ class _ClockedRun:
                 self._pulse(pulse, glitch_fraction=0.25)
         for reset in self.protocol.resets:
             self._reset_often(reset)
+        for _ in range(_STEADY_PHASES if is_steady else 0):
+            self._stay()
         rows = tuple(self.rows)
         return Stimulus(seed=seed, inputs=self.inputs, rows=rows, first_scored_row=first_scored_row)
 
@@ -238,6 +250,16 @@ class _ClockedRun:
         for _ in range(_CYCLES_BETWEEN_RESETS[1]):
             self._cycle()
 
+    def _stay(self) -> None:
+        """Give every input a small value, then run only the clocks."""
+        for i in self.data:
+            self.current[i] = self.rng.randrange(min(_STEADY_VALUES, 1 << self.inputs[i].width))
+        self._emit()
+        for _ in range(_STEADY_CYCLES):
+            for clock in self.protocol.clocks:
+                self._toggle(clock)
+                self._toggle(clock)
+
     def _set_reset(self, reset: Reset, *, is_active: bool) -> None:
         """Change a reset in a row of its own, in the low phase; an asynchronous one in any phase."""
         index, level = self.index[reset.name], int(is_active == reset.is_active_high)
@@ -254,7 +276,7 @@ class _ClockedRun:
         clocks = self.protocol.clocks
         for phase in range(2 * len(clocks)):
             clock: Clock = clocks[0] if len(clocks) == 1 else self.rng.choice(clocks)
-            if phase % 2 == 0 or clock.edge == "both" or self.rng.random() < 0.25:
+            if self.data and (phase % 2 == 0 or clock.edge == "both" or self.rng.random() < 0.25):
                 self._change_data()
                 self._emit()
             self._toggle(clock)

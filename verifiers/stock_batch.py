@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pyslang import ast, parsing, syntax
 
 from toolchain.command import CommandResult, Step
-from toolchain.icarus import Ending, compile_argv, ending_of, simulate_argv
+from toolchain.icarus import Ending, ending_of, simulate_argv
 from verifiers.elaborate import parse
+from verifiers.icarus_build import IMAGE_FILE, IcarusBuilder
 from verifiers.lexer import rename_identifier
-from verifiers.simulate import COMPILE_LIMITS, Design
+from verifiers.simulate import Design
 from verifiers.stock_checker import RUN_LIMITS, StockScore, read_score
 from verifiers.stock_rename import StockHarness
 from verifiers.types import PassRule
 
-_IMAGE_FILE, _ENDING_FILE = "stock.vvp", "ending.sv"
+_ENDING_FILE = "ending.sv"
 _DEFAULTS = "`resetall\n"
 _FEMTOSECONDS = re.compile(r"\d\s*fs\b")
 # They end a run, or draw from a stream that cannot be given to a copy: a testbench with one of these runs alone.
@@ -57,24 +58,21 @@ class StockBatchJob:
 
 
 class StockBatchChecker:
-    """Icarus Verilog on copies of a stock testbench, given the paths of its two programs."""
+    """Icarus Verilog on copies of a stock testbench."""
 
-    def __init__(self, *, iverilog: str, vvp: str) -> None:
-        self._iverilog = iverilog
+    def __init__(self, *, builder: IcarusBuilder, vvp: str) -> None:
+        self._builder = builder
         self._vvp = vvp
 
     def files(self, job: StockBatchJob) -> dict[str, str]:
-        """The data files, and the sources by name, in order."""
-        return {**dict(job.files), **_sources(job)}
+        """The data files, and the sources as the compiler wants them."""
+        return {**dict(job.files), **self._builder.files(_sources(job), _tops(job))}
 
     def steps(self, job: StockBatchJob) -> tuple[Step, ...]:
         """Compile, run."""
-        tops = (f"ending${job.run_nonce}", *(f"{job.harness.top}${nonce}" for nonce in job.nonces))
-        argv = compile_argv(self._iverilog, sources=tuple(_sources(job)), top=tops[0], output=_IMAGE_FILE)
-        roots = tuple(word for top in tops[1:] for word in ("-s", top))
         return (
-            Step(argv=(argv[0], *roots, *argv[1:]), limits=COMPILE_LIMITS),
-            Step(argv=simulate_argv(self._vvp, image=_IMAGE_FILE), limits=RUN_LIMITS),
+            self._builder.step(_sources(job), _tops(job)),
+            Step(argv=simulate_argv(self._vvp, image=IMAGE_FILE), limits=RUN_LIMITS),
         )
 
     def collects(self, job: StockBatchJob) -> tuple[str, ...]:
@@ -89,6 +87,10 @@ class StockBatchChecker:
             return None
         scores = [read_score(results[-1].stdout, nonce, PassRule.MISMATCH_COUNT) for nonce in job.nonces]
         return tuple(scores) if all(isinstance(score, StockScore) for score in scores) else None
+
+
+def _tops(job: StockBatchJob) -> tuple[str, ...]:
+    return (*(f"{job.harness.top}${nonce}" for nonce in job.nonces), f"ending${job.run_nonce}")
 
 
 def _sources(job: StockBatchJob) -> dict[str, str]:

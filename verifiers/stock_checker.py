@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 from toolchain.command import CommandResult, Limits, Step
 from toolchain.diagnostics import Diagnostic
-from toolchain.icarus import Ending, compile_argv, simulate_argv
-from verifiers.simulate import COMPILE_LIMITS, DESIGN_FILE, Failure, failure_of
+from toolchain.icarus import Ending, simulate_argv
+from verifiers.icarus_build import IMAGE_FILE, IcarusBuilder
+from verifiers.simulate import DESIGN_FILE, Failure, failure_of
 from verifiers.stock_rename import MARKED
 from verifiers.types import PassRule, Stage
 
 # A stock testbench runs as long as its author liked: upstream's own limit is 30 s.
 RUN_LIMITS = Limits(cpu_s=20, wall_s=40.0, memory_bytes=1 << 30, output_bytes=32 << 20)
 
-_HARNESS_FILE, _DEFAULTS_FILE, _IMAGE_FILE = "testbench.sv", "defaults.v", "stock.vvp"
-_DEFAULTS = "`resetall\n"  # nothing that the harness sets (net type, time scale) reaches into the candidate
+_HARNESS_FILE, _DEFAULTS_FILE, _FIRST_FILE = "testbench.sv", "defaults.v", "timescale.v"
+_TIMESCALE = "`timescale 1ns/1ns\n"  # of RTLLM's own command, for the testbench and the candidate alike
+# Nothing that the harness sets (net type, time scale) reaches into the candidate.
+_DEFAULTS = {PassRule.MISMATCH_COUNT: "`resetall\n", PassRule.BANNER: f"`resetall\n{_TIMESCALE}"}
 _COUNTS = re.compile(r"(\d+) in (\d+) samples")
-_FAILURE_TEXT = re.compile(r"\bError\b|\bFailed\b|\bcompleted with +[1-9]\d* */ *\d+ failures", re.IGNORECASE)
+_FAILURE_TEXT = re.compile(r"\bError\b|\bFailed\b|\bcompleted with +[1-9]\d* *(?:/ *\d+ *)?failures", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,30 +41,26 @@ class StockJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StockScore:
-    """What the testbench says. A banner is one sample."""
+    """What the testbench says. Each banner is a sample."""
 
     num_mismatches: int
     num_samples: int
 
 
 class StockChecker:
-    """Icarus Verilog on stock testbenches, given the paths of its two programs."""
+    """Icarus Verilog on stock testbenches."""
 
-    def __init__(self, *, iverilog: str, vvp: str) -> None:
-        self._iverilog = iverilog
+    def __init__(self, *, builder: IcarusBuilder, vvp: str) -> None:
+        self._builder = builder
         self._vvp = vvp
 
     def files(self, job: StockJob) -> dict[str, str]:
-        own = {_HARNESS_FILE: job.harness, _DEFAULTS_FILE: _DEFAULTS, DESIGN_FILE: job.design}
-        return {**dict(job.files), **own}
+        return {**dict(job.files), **self._builder.files(_sources(job), (job.top,))}
 
     def steps(self, job: StockJob) -> tuple[Step, ...]:
-        # The harness comes first, so that no directive of the candidate reaches into it.
-        sources = (_HARNESS_FILE, _DEFAULTS_FILE, DESIGN_FILE)
-        compiler = compile_argv(self._iverilog, sources=sources, top=job.top, output=_IMAGE_FILE)
         return (
-            Step(argv=compiler, limits=COMPILE_LIMITS),
-            Step(argv=simulate_argv(self._vvp, image=_IMAGE_FILE), limits=RUN_LIMITS),
+            self._builder.step(_sources(job), (job.top,)),
+            Step(argv=simulate_argv(self._vvp, image=IMAGE_FILE), limits=RUN_LIMITS),
         )
 
     def collects(self, job: StockJob) -> tuple[str, ...]:
@@ -77,6 +76,12 @@ class StockChecker:
             return score
         diagnostic = Diagnostic(message=f"the simulation ended well, but {score}", code="result_line")
         return Failure(stage=Stage.SIMULATE, ending=Ending.CLEAN, diagnostics=(diagnostic,))
+
+
+def _sources(job: StockJob) -> dict[str, str]:
+    """The harness comes first, so that no directive of the candidate reaches into it."""
+    first = {_FIRST_FILE: _TIMESCALE} if job.rule is PassRule.BANNER else {}
+    return first | {_HARNESS_FILE: job.harness, _DEFAULTS_FILE: _DEFAULTS[job.rule], DESIGN_FILE: job.design}
 
 
 def read_score(stdout: str, nonce: str, rule: PassRule) -> StockScore | str:
@@ -97,6 +102,6 @@ def _read_banner(stdout: str, num_banners: int) -> StockScore | str:
     failure = _FAILURE_TEXT.search(stdout)
     if failure is not None:
         return StockScore(num_mismatches=1, num_samples=1)
-    if num_banners != 1:
-        return f"the testbench printed {num_banners} pass banners, not one, and no failure"
-    return StockScore(num_mismatches=0, num_samples=1)
+    if num_banners == 0:
+        return "the testbench printed no pass banner, and no failure"
+    return StockScore(num_mismatches=0, num_samples=num_banners)

@@ -21,6 +21,11 @@ from verifiers.walk import name_components
 # What the result line holds; in the harness under a nonce, the nonce and a space stand in front of it.
 MARKED = {PassRule.MISMATCH_COUNT: "Mismatches:", PassRule.BANNER: "Your Design Passed"}
 
+# What ends a run. A testbench without any of them runs for ever where it has a clock: it is ended after that many of
+# its time units.
+_ENDS = frozenset(("$finish", "$stop", "$fatal", "$finish_and_return", "$exit"))
+_LONGEST_RUN = 1_000_000
+
 # Words of directives and methods of built-in types: names that a harness may use without declaring them.
 _RESERVED_TEXT = """
     s ms us ns ps fs none wire name next prev first last num size delete push_back push_front pop_back pop_front
@@ -95,7 +100,7 @@ def read_harness(oracle: TestbenchOracle, *, candidate_top: str, port_names: fro
             golden = None
     renamed = names.declared - names.kept - _RESERVED - port_names - {candidate_top}
     marked = MARKED[oracle.rule]
-    template = _template(oracle.testbench, renamed, marked)
+    template = _template(_with_end(oracle.testbench, top), renamed, marked)
     if all(is_name for _, is_name in template.places):
         raise ProblemError(f"the testbench prints no line with {marked!r}. Repair the problem.")
     return StockHarness(
@@ -103,6 +108,22 @@ def read_harness(oracle: TestbenchOracle, *, candidate_top: str, port_names: fro
         testbench=template,
         golden=None if golden is None else _template(golden, renamed, None),
     )
+
+
+def _with_end(text: str, top: str) -> str:
+    """The testbench with an end to its run, where it has none of its own."""
+    if any(lexeme.kind is LexemeKind.IDENTIFIER and text[lexeme.start : lexeme.end] in _ENDS for lexeme in lex(text)):
+        return text
+    ends = []
+
+    def visit(node) -> ast.VisitAction:
+        if isinstance(node, syntax.ModuleDeclarationSyntax) and node.header.name.valueText == top:
+            ends.append(node.endmodule.range.start.offset)
+        return ast.VisitAction.Advance
+
+    parse(text).tree.root.visit(visit)
+    data = text.encode()
+    return (data[: ends[0]] + f"\ninitial #{_LONGEST_RUN} $finish(0);\n".encode() + data[ends[0] :]).decode()
 
 
 def _template(text: str, renamed: set[str], marked: str | None) -> _Template:

@@ -1,10 +1,12 @@
 """Reads what the testbench printed and compares it with the golden's trace, outside any simulator.
 
 A golden bit that is x matches anything; x or z of the candidate matches a golden x only; a golden z needs a z. These
-are VerilogEval's rules (`===` against the golden masked where it is x).
+are VerilogEval's rules (`===` against the golden masked where it is x). An output that the golden never drives is not
+compared.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verifiers.stimulus import Stimulus
@@ -46,55 +48,58 @@ def parse_traces(
 
     Each line must belong to one of the testbench's nonces, and those of each nonce must be in order and complete.
     """
-    lines = stdout.split("\n")
-    if lines and lines[-1] == "":
-        lines.pop()
-    lines_by_nonce: dict[str, list[str]] = {nonce: [] for nonce in testbench.nonces}
-    if len(testbench.nonces) == 1:
-        lines_by_nonce[testbench.nonces[0]] = lines
-    else:
-        for number, line in enumerate(lines, start=1):
+    texts = {testbench.nonces[0]: stdout}
+    if len(testbench.nonces) > 1:
+        lines_by_nonce: dict[str, list[str]] = {nonce: [] for nonce in testbench.nonces}
+        for number, line in enumerate(stdout.splitlines(keepends=True), start=1):
             own = lines_by_nonce.get(line.partition(" ")[0])
             if own is None:
                 return _not_ours(number)
             own.append(line)
+        texts = {nonce: "".join(lines) for nonce, lines in lines_by_nonce.items()}
     by_row_file = []
-    for num_rows, (nonce, own_lines) in zip(nums_rows, lines_by_nonce.items(), strict=True):
-        traces = _parse_rows(own_lines, nonce, testbench, num_rows)
+    for num_rows, (nonce, text) in zip(nums_rows, texts.items(), strict=True):
+        traces = _parse_rows(text, nonce, testbench, num_rows)
         if isinstance(traces, BrokenTrace):
             return traces
         by_row_file.append(traces)
     return tuple(zip(*by_row_file, strict=True))
 
 
-def _parse_rows(lines: list[str], nonce: str, testbench: Testbench, num_rows: int) -> tuple[Trace, ...] | BrokenTrace:
-    """The trace of each design in the lines of one row file. Whole columns are checked at once: rows are many."""
-    if len(lines) != num_rows + 1:
-        return BrokenTrace(reason=f"{num_rows + 1} lines were expected of the run, {len(lines)} came")
-    if lines[-1] != f"{nonce} end {num_rows}":
+def _parse_rows(text: str, nonce: str, testbench: Testbench, num_rows: int) -> tuple[Trace, ...] | BrokenTrace:
+    """The trace of each design in the lines of one row file. Whole columns are checked at once: rows are many.
+
+    Words of the right number and lengths, parted by as many blanks and line ends as there must be, leave no room for
+    anything else.
+    """
+    num_lines, closing = text.count("\n"), f"{nonce} end {num_rows}\n"
+    if num_lines != num_rows + 1:
+        return BrokenTrace(reason=f"{num_rows + 1} lines were expected of the run, {num_lines} came")
+    if not text.endswith(closing):
         return BrokenTrace(reason="the closing line of the run is missing")
-    widths = [output.width for output in testbench.outputs] * testbench.num_designs
-    fields_by_row = [line.split(" ") for line in lines[:-1]]
-    odd = next((row for row, fields in enumerate(fields_by_row) if len(fields) != len(widths) + 2), None)
-    if odd is not None:
-        return _not_ours(odd + 1)
-    nonces, numbers, *columns = zip(*fields_by_row, strict=True)
-    heads = (((nonce,) * num_rows, nonces), (tuple(map(str, range(num_rows))), numbers))
-    lengths = [((width,) * num_rows, tuple(map(len, column))) for width, column in zip(widths, columns, strict=True)]
-    for wanted, found in (*heads, *lengths):
-        if wanted != found:
-            return _not_ours(1 + next(row for row in range(num_rows) if wanted[row] != found[row]))
     num_outputs = len(testbench.outputs)
+    widths = [output.width for output in testbench.outputs] * testbench.num_designs
+    rows = text[: -len(closing)]
+    words, stride = rows.split(), len(widths) + 2
+    if len(words) != stride * num_rows or rows.count(" ") != (stride - 1) * num_rows:
+        return _first_odd_line(rows, nonce, widths)
+    columns = [tuple(words[place::stride]) for place in range(2, stride)]
+    is_ours = words[0::stride] == [nonce] * num_rows and words[1::stride] == [str(row) for row in range(num_rows)]
+    if not is_ours or any(set(map(len, column)) - {width} for width, column in zip(widths, columns, strict=True)):
+        return _first_odd_line(rows, nonce, widths)
+    names = [output.name for output in testbench.outputs]
     return tuple(
-        Trace(
-            values={
-                output.name: column
-                for output, column in zip(testbench.outputs, columns[first : first + num_outputs], strict=True)
-            },
-            num_rows=num_rows,
-        )
+        Trace(values=dict(zip(names, columns[first : first + num_outputs], strict=True)), num_rows=num_rows)
         for first in range(0, num_outputs * testbench.num_designs, num_outputs)
     )
+
+
+def _first_odd_line(rows: str, nonce: str, widths: list[int]) -> BrokenTrace:
+    for row, line in enumerate(rows.split("\n")):
+        head, fields = f"{nonce} {row}".split(" "), line.split(" ")
+        if fields[:2] != head or list(map(len, fields[2:])) != widths:
+            break
+    return _not_ours(row + 1)
 
 
 def _not_ours(line_number: int) -> BrokenTrace:
@@ -109,6 +114,7 @@ class Expectation:
     stimulus: Stimulus
     samples: dict[str, tuple[int, ...]]  # by output: the scored rows in which the golden says anything
     constant_fractions: dict[str, float]  # by output
+    has_unknown: dict[str, bool]  # by output: whether some sample has an x, which matches anything
     num_samples: int
 
 
@@ -117,7 +123,8 @@ def expectation_of(golden: Trace, stimulus: Stimulus) -> Expectation:
     assert golden.num_rows == len(stimulus.rows), (golden.num_rows, len(stimulus.rows))
     scored = range(stimulus.first_scored_row, golden.num_rows)
     samples = {
-        name: tuple(row for row in scored if has_known_bit(column[row])) for name, column in golden.values.items()
+        name: tuple(row for row in scored if has_known_bit(column[row])) if _is_driven(column, scored) else ()
+        for name, column in golden.values.items()
     }
     return Expectation(
         trace=golden,
@@ -127,6 +134,7 @@ def expectation_of(golden: Trace, stimulus: Stimulus) -> Expectation:
             name: best_constant_fraction([column[row] for row in samples[name]])
             for name, column in golden.values.items()
         },
+        has_unknown={name: any("x" in column[row] for row in samples[name]) for name, column in golden.values.items()},
         num_samples=len({row for rows in samples.values() for row in rows}),
     )
 
@@ -140,7 +148,9 @@ def compare(expectation: Expectation, candidate: Trace) -> Comparison:
     first: tuple[int, str] | None = None
     for name, expected in golden.values.items():
         got, samples = candidate.values[name], expectation.samples[name]
-        wrong = [] if got == expected else [row for row in samples if not matches(expected[row], got[row])]
+        wrong = [] if got == expected else [row for row in samples if expected[row] != got[row]]
+        if wrong and expectation.has_unknown[name]:
+            wrong = [row for row in wrong if not matches(expected[row], got[row])]
         wrong_rows.update(wrong)
         if wrong and (first is None or wrong[0] < first[0]):
             first = (wrong[0], name)
@@ -163,6 +173,11 @@ def compare(expectation: Expectation, candidate: Trace) -> Comparison:
 def has_known_bit(expected: str) -> bool:
     """Whether the golden says anything in this sample: a bit other than x."""
     return expected.strip("x") != ""
+
+
+def _is_driven(column: Sequence[str], rows: range) -> bool:
+    """Whether the golden drives an output at all: one that floats in every row says nothing of what it should be."""
+    return any(column[row].strip("z") for row in rows)
 
 
 def matches(expected: str, got: str) -> bool:

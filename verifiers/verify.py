@@ -45,15 +45,15 @@ _OUTCOMES = {  # of a failure that is the candidate's
 class Verifier:
     """Judges candidates on this machine, in this process. Not for several threads at once: see `verifiers.farm`.
 
-    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made; golden traces are
-    kept in `cache` too.
+    `isolation` is "auto" or a rung of `toolchain.sandbox`; `scratch` is where job folders are made; golden traces and
+    scores are kept in `cache` too.
     """
 
     def __init__(self, *, isolation: str = "auto", scratch: Path | None = None, cache: DiskCache | None = None) -> None:
         executor = local_executor(isolation=isolation, scratch=scratch)
         self.simulator = Simulator(executor=executor)
         self._scratch = scratch
-        self.stock = StockJudge(executor=executor)
+        self.stock = StockJudge(executor=executor, cache=cache)
         self.isolation = self.simulator.isolation
         store = None if cache is None else TraceStore(cache, self.simulator.versions)
         self.goldens = GoldenRuns(self.simulator, store)
@@ -116,7 +116,12 @@ class Verifier:
     def check(self, problem: Problem, candidate: Candidate, seed: int) -> Verdict | None:
         """The verdict of the static checks, or None when the candidate may be simulated. Raises EarlError."""
         reference = as_reference(problem)
-        ports = required_ports(problem) if reference is None else harness_of(reference).ports
+        if reference is not None:
+            ports = harness_of(reference).ports
+        elif isinstance(problem.oracle, CocotbOracle):
+            ports = problem.ports  # None: what the tests do not find, they say
+        else:
+            ports = required_ports(problem)
         finding = static_check(candidate.text, problem.top_module, ports)
         return None if finding is None else self._verdict(finding.outcome, finding.stage, seed, finding.diagnostics)
 
@@ -224,10 +229,10 @@ class Verifier:
     def _play(self, text: str, top: str, harness: Harness, goldens: Sequence[GoldenRun]) -> Sequence[Trace] | Failure:
         """The traces of a design under the stimulus of each golden run, or what one of them came to."""
         playbacks = tuple(golden.playback for golden in goldens)
-        traces = self.simulator.simulate(
+        result = self.simulator.simulate(
             (Design(text=text, top=top),), playbacks, ports=harness.ports, protocol=harness.protocol
         )
-        return traces if isinstance(traces, Failure) else traces[0]
+        return result if isinstance(result, Failure) else result.traces[0]
 
     def verdict_of_traces(self, goldens: Sequence[GoldenRun], traces: Sequence[Trace]) -> Verdict:
         """The verdict of the first trace that differs from its golden's, or else of the last."""

@@ -2,7 +2,11 @@
 
 import torch
 
+from earl.advantage.groups import deviations
+from earl.config import AdvantageConfig
+from earl.types import TokenBatch
 
-def dr_grpo(rewards_G: torch.Tensor) -> torch.Tensor:
+
+def dr_grpo(rewards_B: torch.Tensor, batch: TokenBatch, config: AdvantageConfig) -> torch.Tensor:
     """r - mean."""
-    return rewards_G - rewards_G.mean()
+    return deviations(rewards_B, batch.group_ids, config.min_std)

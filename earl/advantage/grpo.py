@@ -2,9 +2,14 @@
 
 import torch
 
+from earl.advantage.groups import deviations, group_stds
+from earl.config import AdvantageConfig
+from earl.types import TokenBatch
+
 _EPSILON = 1e-6
 
 
-def grpo(rewards_G: torch.Tensor) -> torch.Tensor:
+def grpo(rewards_B: torch.Tensor, batch: TokenBatch, config: AdvantageConfig) -> torch.Tensor:
     """(r - mean) / (std + eps), std unbiased. Invariant to shifting and, but for eps, to scaling the rewards."""
-    return (rewards_G - rewards_G.mean()) / (rewards_G.std() + _EPSILON)
+    stds_B = group_stds(rewards_B, batch.group_ids)
+    return deviations(rewards_B, batch.group_ids, config.min_std) / (stds_B + _EPSILON)

@@ -15,9 +15,11 @@ _COMMANDS = {  # name -> (module, one line for --help)
     "sft": ("earl.cli.sft", "Warm-start a policy on specifications and goldens."),
     "train": ("earl.cli.train", "Train a policy by RL with verifiable rewards."),
     "score": ("earl.cli.score", "Score completions of a benchmark."),
+    "bench": ("earl.cli.bench", "Find the weak testbenches of a benchmark."),
     "eval": ("earl.cli.eval", "Measure a policy on held-out problems."),
+    "compare": ("earl.cli.compare", "Compare two results; fail on a regression."),
     "serve": ("earl.cli.serve", "Serve verdicts over HTTP."),
-    "report": ("earl.cli.report", "Write the HTML report of a run."),
+    "report": ("earl.cli.report", "Write pages of a run, of results, of many results."),
     "demo": ("earl.cli.demo", "Warm start, evaluate, train, evaluate, report: the whole job."),
 }
 

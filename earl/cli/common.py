@@ -10,6 +10,8 @@ import click
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from earl.config import Config
     from verifiers.connect import Judge
 
@@ -43,6 +45,21 @@ def set_up_torch(num_threads: int, implementation: str = "compiled") -> None:
     ops.select(implementation)
     if num_threads:
         torch.set_num_threads(num_threads)
+
+
+def progress_bar(console: Console) -> "Progress":
+    """A live line: how many of all are done, time gone and time left, what is under way. Gone when it ends."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, TextColumn("{task.description}", markup=False), console=console, transient=True)
 
 
 verifier_option = click.option(

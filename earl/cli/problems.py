@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earl.cli.common import json_option, print_json
+from earl.cli.common import console, json_option, print_json
 from earl.cli.problems_check import check_command
+from earl.cli.problems_overlap import against_option, overlap_command
+from toolchain.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List procedural families, make problem sets, prove problems."""
+    """List procedural families, make problem sets, prove problems, keep benchmarks out of them."""
 
 
 command.add_command(check_command)
+command.add_command(overlap_command)
 
 
 @command.command("list", short_help="Families, their levels, how many designs.")
@@ -72,6 +75,7 @@ def _span(levels: list[int]) -> str:
 @click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
 @click.option("--num", "num_problems", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@against_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON lines, one problem a line.")
 @json_option
 def make_command(  # noqa: PLR0913  (one parameter an option)
@@ -81,35 +85,46 @@ def make_command(  # noqa: PLR0913  (one parameter an option)
     split: str,
     num_problems: int,
     seed: int,
+    against: tuple[str, ...],
     out: Path | None,
     is_json: bool,
 ) -> None:
-    """Make NUM problems of distinct designs, in turn over families and levels. Equal options, equal problems."""
+    """Make NUM problems of distinct designs, in turn over families and levels. Equal options, equal problems.
+
+    None of the training split is a copy of one that `earl eval` holds out by default.
+    """
     from rich.console import Console
 
+    from earl.config import Config, EvalConfig, ProblemsConfig, RunConfig
+    from earl.data import evaluation_problems, training_problems
     from hdl_bench.problem_files import write_problems
-    from hdl_bench.procedural.problems import make_problems
     from verifiers.problem_json import problem_to_json
 
-    problems = make_problems(
-        families=families or None,
-        levels=levels or (1, 2),
-        split=split,
-        num_problems=num_problems,
-        seed=seed,
+    if against and split != "train":
+        raise UsageError("--against keeps benchmarks out of training: use it with --split train")
+    chosen = ProblemsConfig(
+        families=families,
         exclude_families=excluded,
+        levels=levels or (1, 2),
+        num_problems=num_problems,
+        exclude=against,
     )
+    if split == "train":
+        config = Config(run=RunConfig(seed=seed), problems=chosen)
+        problems = training_problems(config, lambda line: console.print(line, markup=False))
+    else:
+        problems = evaluation_problems(Config(problems=chosen, eval=EvalConfig(num_problems=num_problems, seed=seed)))
     if out:
         write_problems(out, problems)
     if is_json:
         print_json({"problems": [problem_to_json(problem) for problem in problems]})
         return
-    console = Console(highlight=False)
-    console.print(_problem_table(problems))
+    screen = Console(highlight=False)
+    screen.print(_problem_table(problems))
     if out:
-        console.print(f"written to {out}", markup=False)
+        screen.print(f"written to {out}", markup=False)
     else:
-        _show(console, problems[0])
+        _show(screen, problems[0])
 
 
 def _problem_table(problems: "list[Problem]") -> "Table":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earl.cli.common import console, json_option, print_json
+from earl.cli.common import console, json_option, print_json, progress_bar
 from earl.printable import printable
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def check_command(  # noqa: PLR0913  (one parameter an option)
     from rich.console import Console
 
     from earl.show_check import check_document, render_checks, summary_document
-    from hdl_bench.problem_files import read_problems, write_problems, write_text
+    from hdl_bench.problem_files import read_problems, write_problems
+    from hdl_bench.text_files import write_text
 
     problems = [problem for path in files for problem in read_problems(path)] or _procedural(num_problems, seed)
     with _gate(num_workers=num_workers, is_formal=is_formal, seed=seed) as gate:
@@ -95,10 +96,7 @@ def _gate(*, num_workers: int, is_formal: bool, seed: int) -> "Iterator[OracleGa
 
 def _with_progress(checks: "Iterator[ProblemCheck]", num_problems: int) -> "Iterator[ProblemCheck]":
     """The checks as they come, told on stderr: a live line, and a line for each problem that fails."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("goldens and mutants", total=num_problems)
         for check in checks:
             progress.update(task, advance=1, description=printable(check.problem_id))

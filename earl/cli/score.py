@@ -1,35 +1,71 @@
 """`earl score`: completions that a user has already sampled, on a benchmark."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from earl.cli.common import console
+from earl.cli.common import console, progress_bar
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from rich.table import Table
+    from rich.progress import TaskID
 
-    from hdl_bench.score import Score, ScoredRow
+    from hdl_bench.results import RunInfo
     from verifiers.formal import FormalProver
-
-_SHOWN_DISAGREEMENTS = 20
 
 
 @click.command()
-@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec-to-rtl, ...")
+@click.option("--benchmark", "name", required=True, help="procedural, verilog-eval-v2-spec, rtllm-v2, ...")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The checkout, or a file of problems.")
-@click.option("--samples", type=click.Path(path_type=Path), required=True, help="JSON lines: problem_id, completion.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Write all verdicts to this file.")
+@click.option(
+    "--samples",
+    type=click.Path(path_type=Path),
+    help="JSON lines: problem_id, completion. Or VerilogEval's build folder.",
+)
+@click.option("--trials", type=click.Path(path_type=Path), help="RTLLM's folder of t1/DESIGN.v, t2/DESIGN.v, ...")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write rates, verdicts and hashes to this file.")
+@click.option(
+    "--results", "folder", type=click.Path(path_type=Path), help="Write results_*.json and samples_*.jsonl here."
+)
+@click.option(
+    "--info",
+    "infos",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What is known of the sampling, for the record: model=..., temperature=0.8, top_p=0.95, seed=1, ...",
+)
 @click.option("--verifier", default="local", show_default=True, help="Who judges: local, http(s)://..., ray, auto.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes here.")
 @click.option(
     "--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches. Default: if pyosys."
 )
+@click.option(
+    "--compatible/--no-compatible", "is_compatible", default=True, help="Also by upstream's rule. Default: yes."
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where verdicts, golden traces and proofs are kept.  [default: verdicts.db in $EARL_CACHE]",
+)
+@click.option("--no-cache", "is_uncached", is_flag=True, help="Judge everything again.")
+@click.option("--synthesis", "is_sized", is_flag=True, help="Sizes of passes beside the golden's (needs pyosys).")
 def command(  # noqa: PLR0913  (one parameter an option)
-    name: str, root: Path, samples: Path, out: Path | None, verifier: str, workers: int, is_formal: bool | None
+    name: str,
+    root: Path,
+    samples: Path | None,
+    trials: Path | None,
+    out: Path | None,
+    folder: Path | None,
+    infos: tuple[str, ...],
+    verifier: str,
+    workers: int,
+    is_formal: bool | None,
+    is_compatible: bool,
+    cache: Path | None,
+    is_uncached: bool,
+    is_sized: bool,
 ) -> None:
     """Judge completions of a benchmark, hardened, and by the benchmark's own rule where it has one.
 
@@ -37,40 +73,78 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     Exit codes: 0 all rows were judged, whatever the verdicts; 2 usage, 3 infrastructure.
     """
-    from contextlib import ExitStack
+    from contextlib import ExitStack, closing
 
     from rich.console import Console
 
+    from earl.model_source import cache_dir
     from earl.run_folder import write_atomically
+    from earl.show_results import render_results
     from hdl_bench.benchmarks import load_benchmark
-    from hdl_bench.score import Judges, Upstream, read_samples, score_samples
+    from hdl_bench.results import results_document, sample_rows, write_results
+    from hdl_bench.sample_files import read_rows
+    from hdl_bench.score import Judges, Upstream, score_samples
+    from hdl_bench.sizes import with_sizes
+    from verifiers.cache import DiskCache
     from verifiers.connect import FarmSettings, connect
     from verifiers.simulate import local_executor
+    from verifiers.synthesis import Synthesizer
 
+    run_info = read_info(infos)
     benchmark = load_benchmark(name, root)
-    rows = read_samples(samples, benchmark)
+    rows = read_rows(benchmark, samples=samples, trials=trials)
     upstream = None
-    if benchmark.compatible is not None:
+    if is_compatible and benchmark.compatible is not None:
         upstream = Upstream([local_executor() for _ in range(workers)])
     with ExitStack() as opened:
-        prover = _open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
-        ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=workers)))
-        status = opened.enter_context(console.status(""))
+        prover = open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
+        kept = None if is_uncached else cache or cache_dir() / "verdicts.db"
+        proofs = opened.enter_context(closing(DiskCache(kept))) if kept and prover else None
+        settings = FarmSettings(num_workers=workers, cache=str(kept) if kept else "")
+        ours = opened.enter_context(connect(verifier, settings))
+        progress = opened.enter_context(progress_bar(console))
+        tasks: dict[str, TaskID] = {}
 
         def show(what: str, num_done: int, num_jobs: int) -> None:
-            status.update(f"{what}: {num_done} of {num_jobs} judged")
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=num_jobs)
+            progress.update(tasks[what], completed=num_done)
 
-        judges = Judges(ours=ours, prover=prover, upstream=upstream)
+        judges = Judges(ours=ours, prover=prover, upstream=upstream, cache=proofs)
         score = score_samples(benchmark, rows, judges, progress=show)
+        if is_sized:
+            score = with_sizes(score, opened.enter_context(Synthesizer()), show)
+    document = results_document(score, run_info)
     if out:
-        write_atomically(out, score_document(score))
-    screen = Console(highlight=False)
-    screen.print(summary_table(score))
-    if score.disagreements:
-        screen.print(disagreement_table(score.disagreements))
+        write_atomically(out, document)
+    if folder:
+        write_results(folder, document, sample_rows(score))
+    Console(highlight=False).print(render_results(document))
 
 
-def _open_prover(opened: "ExitStack", is_formal: bool | None) -> "FormalProver | None":
+def read_info(infos: tuple[str, ...]) -> "RunInfo":
+    """The KEY=VALUEs of --info. UsageError for an unknown key, which names the nearest, and for a wrong value."""
+    from difflib import get_close_matches
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from hdl_bench.results import RunInfo
+    from toolchain.errors import UsageError
+
+    known = [*RunInfo.__dataclass_fields__]
+    pairs = dict(info.partition("=")[::2] for info in infos)
+    for key in pairs:
+        if key not in known:
+            [nearest] = get_close_matches(key, known, n=1, cutoff=0.0)
+            raise UsageError(f"--info has no key {key!r}; did you mean {nearest!r}? There are {', '.join(known)}")
+    try:
+        return TypeAdapter(RunInfo).validate_python(pairs)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        raise UsageError(f"--info {first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
+
+
+def open_prover(opened: "ExitStack", is_formal: bool | None) -> "FormalProver | None":
     """The prover that is wanted (None: if pyosys is there). Raises ToolNotFound when it is wanted and missing."""
     from toolchain.errors import ToolNotFound
     from toolchain.yosys import find_pyosys
@@ -86,117 +160,3 @@ def _open_prover(opened: "ExitStack", is_formal: bool | None) -> "FormalProver |
         console.print("passes are not put to proof: pyosys is not installed (pip install 'earl-rtl\\[formal]')")
         return None
     return opened.enter_context(FormalProver())
-
-
-def score_document(score: "Score") -> dict[str, Any]:
-    """What --json writes: one verdict a row in input order, the rates, the disagreements, the errata met."""
-    from hdl_bench.score import reason_of
-
-    sampled = {row.sample.problem_id for row in score.rows}
-    return {
-        "benchmark": score.benchmark.name,
-        "verdicts": [_row_document(row) for row in score.rows],
-        "summary": _summary(score),
-        "disagreements": [
-            {"problem_id": row.sample.problem_id, "sample_idx": row.sample.sample_idx, "reason": reason_of(row)}
-            for row in score.disagreements
-        ],
-        "errata": [
-            {"problem_id": erratum.problem_id, "kinds": list(erratum.kinds), "note": erratum.note}
-            for erratum in score.benchmark.errata.values()
-            if erratum.problem_id in sampled
-        ],
-    }
-
-
-def _row_document(row: "ScoredRow") -> dict[str, Any]:
-    from earl.cli.verify import verdict_document
-
-    document = {
-        "problem_id": row.sample.problem_id,
-        "sample_idx": row.sample.sample_idx,
-        **verdict_document(row.verdict),
-    }
-    if row.proof is not None:
-        document["formal"] = row.proof.value
-    if row.compatible is not None:
-        document["compatible"] = {"passed": row.compatible.passed, "letter": row.compatible.letter}
-    return document
-
-
-def _summary(score: "Score") -> dict[str, Any]:
-    from collections import Counter
-
-    sampled = {row.sample.problem_id for row in score.rows}
-    return {
-        "num_rows": len(score.rows),
-        "num_problems": len(score.benchmark.problems),
-        "num_problems_sampled": len(sampled),
-        "num_problems_with_errata": sum(problem_id in score.benchmark.errata for problem_id in sampled),
-        "pass@1": score.pass_rate(),
-        "pass@1_sound": score.pass_rate(is_sound_only=True),
-        "pass@1_compatible": score.compatible_rate(),
-        "num_disagreements": len(score.disagreements),
-        "outcomes": dict(Counter(row.verdict.outcome.value for row in score.rows).most_common()),
-        "proofs": dict(Counter(row.proof.value for row in score.rows if row.proof).most_common()),
-        "letters": dict(Counter(row.compatible.letter for row in score.rows if row.compatible).most_common()),
-    }
-
-
-def summary_table(score: "Score") -> "Table":
-    """The rates and how the rows ended, for a person."""
-    from rich import box
-    from rich.table import Table
-
-    from hdl_bench.compatible import LETTERS
-
-    summary = _summary(score)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, title=score.benchmark.name, title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_row("rows", f"{summary['num_rows']:,}")
-    table.add_row("problems", f"{summary['num_problems_sampled']:,} of {summary['num_problems']:,}")
-    table.add_row("pass@1, hardened", _per_cent(summary["pass@1"]))
-    num_unsound = summary["num_problems_with_errata"]
-    table.add_row(f"pass@1, hardened, without {num_unsound} with errata", _per_cent(summary["pass@1_sound"]))
-    if summary["pass@1_compatible"] is not None:
-        table.add_row("pass@1, upstream's rule", _per_cent(summary["pass@1_compatible"]))
-    table.add_section()
-    for outcome, count in summary["outcomes"].items():
-        table.add_row(outcome, f"{count:,}")
-    table.add_section()
-    for proof, count in summary["proofs"].items():
-        table.add_row(f"proof: {proof}", f"{count:,}")
-    table.add_section()
-    for letter, count in summary["letters"].items():
-        table.add_row(f"upstream {letter}  {LETTERS[letter]}", f"{count:,}")
-    return table
-
-
-def disagreement_table(rows: tuple["ScoredRow", ...]) -> "Table":
-    """Where upstream's rule and ours part ways, and why."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from earl.printable import printable
-    from hdl_bench.score import reason_of
-
-    hidden = len(rows) - _SHOWN_DISAGREEMENTS
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        title=f"\n{len(rows)} rows on which upstream's rule and ours part ways",
-        title_justify="left",
-        caption=f"and {hidden} more, in the --json file" if hidden > 0 else None,
-    )
-    for heading in ("problem", "row", "upstream", "why"):
-        table.add_column(heading)
-    for row in rows[:_SHOWN_DISAGREEMENTS]:
-        letter = row.compatible.letter if row.compatible else ""
-        table.add_row(row.sample.problem_id, str(row.sample.sample_idx), letter, Text(printable(reason_of(row))))
-    return table
-
-
-def _per_cent(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.1%}"

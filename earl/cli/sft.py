@@ -20,7 +20,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads, settings.model.ops)
-    problems = warm_start_problems(settings)
+    problems = warm_start_problems(settings, console.print)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from verifiers.formal import FormalResult
     from verifiers.judgement import Judgement
     from verifiers.second_opinion import Opinion
-    from verifiers.types import Problem, Verdict
+    from verifiers.types import Problem
 
 _FILE = click.Path(path_type=Path)
 
@@ -50,10 +50,11 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     from earl.show_proof import proof_document, render_proof
     from earl.show_verdict import render_judgement, render_opinion
-    from hdl_bench.problem_files import read_text
     from hdl_bench.proofs import is_provable, verdict_with
+    from hdl_bench.text_files import read_text
     from verifiers.farm import Farm
     from verifiers.seeds import EVAL_SEEDS
+    from verifiers.verdict_json import verdict_document
 
     problem = read_problem(problem_path, index)
     text = read_text(candidate_path)
@@ -116,22 +117,6 @@ def prove(problem: "Problem", judgement: "Judgement") -> "FormalResult":
         return FormalResult(outcome=FormalOutcome.UNKNOWN, reason=reason, method="none")
     with FormalProver(isolation=judgement.verdict.isolation or "auto") as prover:
         return prove_candidate(prover, problem, judgement.candidate.text)
-
-
-def verdict_document(verdict: "Verdict") -> dict[str, Any]:
-    """What --json prints: the verdict's fields, `passed`, and what each output matched."""
-    from dataclasses import asdict
-
-    record = asdict(verdict)
-    outputs = [asdict(output) | {"matched_fraction": output.matched_fraction} for output in verdict.outputs]
-    return {
-        "outcome": verdict.outcome.value,
-        "passed": verdict.passed,
-        "stage": verdict.stage.value,
-        "outputs": outputs,
-        **{key: record[key] for key in ("seed", "num_samples", "num_mismatches", "first_mismatch", "diagnostics")},
-        **{key: record[key] for key in ("suspect_lines", "versions", "isolation", "duration_s")},
-    }
 
 
 def read_problem(path: Path, index: int | None) -> "Problem":

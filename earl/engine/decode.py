@@ -4,13 +4,15 @@ What it does beyond transformers' loop: a prompt is prefilled once and its keys 
 is allocated once, projections are fused, and rows that have finished are dropped.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 from earl.engine.llama import LlamaWeights, PromptCache, mlp, prefill, rotate
 from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
 from earl.policy import Policy
-from hdl_bench.types import Completion, Sampling
+from hdl_bench.types import Completion, Prompt, Sampling
 
 _COMPACT_BELOW = 0.9  # finished rows are dropped once fewer than this share of the rows is still alive
 
@@ -29,13 +31,13 @@ class DecodeEngine:
         self._weights.update()
 
     @torch.inference_mode()
-    def generate(self, prompts: list[str], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
         """See `hdl_bench.types.GenerationEngine.generate`."""
         prompt_ids = [self._encoder.encode_prompt(prompt) for prompt in prompts]
         results: list[list[Completion]] = [[] for _ in prompts]
         for number, chunk in enumerate(chunk_prompts(prompt_ids, sampling.num_samples, self._max_rows)):
             rows = _Rows(self._weights, [(prompt_ids[index], count) for index, count in chunk], sampling.max_tokens)
-            rows.run(sampling, chunk_generator(sampling.seed, number), self._encoder.stop_token_id)
+            rows.run(sampling, chunk_generator(sampling.seed, number), self._encoder.stop_token_ids)
             owners = [index for index, count in chunk for _ in range(count)]
             for index, record in zip(owners, rows.records, strict=True):
                 results[index].append(record.to_completion(self._encoder, self._policy_version))
@@ -60,14 +62,14 @@ class _Rows:
         self._values = [torch.empty(shape, dtype=weights.dtype, device=device) for _ in weights.layers]
         self._lay_out_groups()
 
-    def run(self, sampling: Sampling, generator: torch.Generator, stop_token_id: int) -> None:
+    def run(self, sampling: Sampling, generator: torch.Generator, stop_token_ids: frozenset[int]) -> None:
         """Sample until every row has stopped or has `sampling.max_tokens` tokens."""
         for step in range(sampling.max_tokens):
             token_ids, logprobs, entropies = choose_tokens(self._weights.logits(self._hidden), sampling, generator)
             columns = zip(self._alive, token_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True)
             for index, *values in columns:
                 if not self.records[index].is_finished:
-                    self.records[index].append(*values, stop_token_id)
+                    self.records[index].append(*values, stop_token_ids)
             going = [row for row, index in enumerate(self._alive) if not self.records[index].is_finished]
             if not going or step + 1 == sampling.max_tokens:
                 return

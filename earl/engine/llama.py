@@ -15,7 +15,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from earl.policy import head_weight
 
-_HAS_PACKING = torch.backends.mkldnn.is_available()
+_HAS_PACKING = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 _ROWS_HINT = 64  # rows that oneDNN lays the weight out for; other numbers work with it too
 _ARCHITECTURES = ("llama", "mistral", "qwen2")
 

@@ -58,11 +58,11 @@ class RowRecord:
     entropies: list[float] = field(default_factory=list)
     is_finished: bool = False
 
-    def append(self, token_id: int, logprob: float, entropy: float, stop_token_id: int) -> None:
+    def append(self, token_id: int, logprob: float, entropy: float, stop_token_ids: frozenset[int]) -> None:
         self.token_ids.append(token_id)
         self.logprobs.append(logprob)
         self.entropies.append(entropy)
-        self.is_finished = token_id == stop_token_id
+        self.is_finished = token_id in stop_token_ids
 
     def to_completion(self, encoder: PromptEncoder, policy_version: int) -> Completion:
         """The finished record; one that never reached the stop token is marked "length"."""

@@ -1,8 +1,9 @@
 """The objective: gated surrogate plus KL, over rows of a batch, with denominators of the whole optimiser batch.
 
-    loss = sum over gated tokens of w * max(-rA, -clip(r)A)  +  beta * sum over KL tokens of k3 / (number of them)
+    loss = sum over gated tokens of w * c * surrogate(r, A)  +  beta * sum over KL tokens of kl / (number of them)
 
-w = 1 / (all tokens), 1 / (gated tokens), or 1 / (sequences * length of the token's own response). Because every
+c is the truncated importance weight of sampler to trainer, 1 where the two agree. w = 1 / (all tokens), 1 / (gated
+tokens), 1 / (sequences * length of the token's own response), or 1 / (sequences * the length limit). Because every
 denominator is counted beforehand over the whole batch, micro-batches add up to the same loss however they are cut.
 """
 
@@ -10,27 +11,37 @@ import torch
 
 from earl.config import KlConfig, LossConfig
 from earl.loss import LOSSES
-from earl.loss.kl import k3
+from earl.loss.kl import ESTIMATORS, k3
 from earl.types import Counts, LossOutput, TokenBatch
 
 
-def count(batch: TokenBatch, gate_N: torch.Tensor) -> Counts:
+def count(batch: TokenBatch, gate_N: torch.Tensor, max_tokens: int) -> Counts:
     """The denominators of an optimiser batch."""
-    return Counts(num_tokens=batch.num_tokens, num_gated=int(gate_N.sum()), num_sequences=batch.num_sequences)
+    return Counts(
+        num_tokens=batch.num_tokens,
+        num_gated=int(gate_N.sum()),
+        num_sequences=batch.num_sequences,
+        max_tokens=max_tokens,
+    )
 
 
 def surrogate_weights(batch: TokenBatch, gate_N: torch.Tensor, counts: Counts, denominator: str) -> torch.Tensor:
-    """What each token's surrogate is multiplied by (N,): 0 where the gate is closed."""
+    """What each token's surrogate is multiplied by (N,), w * c: 0 where the gate is closed."""
     if denominator == "sequences":
         weights = torch.repeat_interleave(1.0 / (batch.lengths * counts.num_sequences), batch.lengths)
     else:
-        total = counts.num_tokens if denominator == "tokens" else counts.num_gated
-        weights = torch.full((batch.num_tokens,), 1.0 / max(total, 1), device=gate_N.device)
-    return weights.float() * gate_N
+        totals = {
+            "tokens": counts.num_tokens,
+            "gated": counts.num_gated,
+            "constant": counts.num_sequences * counts.max_tokens,
+        }
+        weights = torch.full((batch.num_tokens,), 1.0 / max(totals[denominator], 1), device=gate_N.device)
+    weights = weights.float() * gate_N
+    return weights if batch.corrections is None else weights * batch.corrections
 
 
 def kl_weights(batch: TokenBatch, gate_N: torch.Tensor, counts: Counts, config: KlConfig) -> torch.Tensor:
-    """What each token's k3 is multiplied by (N,): zeros when KL is off or lives in the reward."""
+    """What each token's KL is multiplied by (N,): zeros when KL is off or lives in the reward."""
     if config.beta == 0 or config.where == "reward":
         return torch.zeros(batch.num_tokens, device=gate_N.device)
     if config.where == "gated":
@@ -44,6 +55,7 @@ def policy_loss(
     batch: TokenBatch,
     weights: tuple[torch.Tensor, torch.Tensor],
     config: LossConfig,
+    kl_estimator: str = "k3",
 ) -> LossOutput:
     """The part of the loss that comes from the rows given.
 
@@ -56,23 +68,24 @@ def policy_loss(
         The loss (a sum: already divided by the batch's denominators) and sums for metrics over the rows given.
     """
     surrogate_R, kl_R = weights[0][rows_R], weights[1][rows_R]
-    log_ratio = logprobs_R - batch.logprobs[rows_R]
-    token_loss, is_clipped = LOSSES[config.name](log_ratio.exp(), batch.advantages[rows_R], config)
+    is_gated, advantages_R = surrogate_R > 0, batch.advantages[rows_R]
+    old_N = batch.logprobs if batch.old_logprobs is None else batch.old_logprobs
+    responses_R = torch.searchsorted(batch.row_offsets[1:], rows_R, right=True)
+    method = LOSSES[config.name]
+    ratios_R = method.ratios(logprobs_R - old_N[rows_R], responses_R, is_gated)
+    token_loss, is_clipped = method.surrogate(ratios_R, advantages_R, config)
     loss = (surrogate_R * token_loss).sum()
-    is_gated = surrogate_R > 0
-    low = is_clipped & is_gated & (batch.advantages[rows_R] < 0)
-    high = is_clipped & is_gated & (batch.advantages[rows_R] >= 0)
     metrics = {
         "num_gated": float(is_gated.sum()),
-        "num_clipped_low": float(low.sum()),
-        "num_clipped_high": float(high.sum()),
+        "num_clipped_low": float((is_clipped & is_gated & (advantages_R < 0)).sum()),
+        "num_clipped_high": float((is_clipped & is_gated & (advantages_R >= 0)).sum()),
         "kl_sum": 0.0,
         "num_kl": 0.0,
     }
     if batch.reference_logprobs is not None:
-        divergence = k3(logprobs_R, batch.reference_logprobs[rows_R])
+        reference_R = batch.reference_logprobs[rows_R]
         if bool((kl_R > 0).any()):
-            loss = loss + (kl_R * divergence).sum()
-        metrics["kl_sum"] = float(divergence.detach().sum())
-        metrics["num_kl"] = float(divergence.numel())
-    return LossOutput(loss=loss, metrics=metrics)
+            loss = loss + (kl_R * ESTIMATORS[kl_estimator](logprobs_R, reference_R)).sum()
+        metrics["kl_sum"] = float(k3(logprobs_R.detach(), reference_R).sum())
+        metrics["num_kl"] = float(reference_R.numel())
+    return LossOutput(loss=loss, metrics=metrics, ratios=ratios_R.detach()[is_gated])

@@ -11,6 +11,7 @@ from earl.run_folder import RunFolder
 from toolchain.errors import UsageError
 
 Row = dict[str, Any]
+_TOKEN_FIELDS = ("token_ids", "entropies", "classes", "gate", "advantage")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ def read_run(path: Path) -> RunData:
     steps = [row for row in rows if "reward" in row]
     warm_start = read_rows(path / "sft" / "metrics.jsonl") or [row for row in rows if "reward" not in row]
     summary = _read_json(path / "summary.json") or {}
-    files = sorted((path / "completions").glob("step_*.jsonl"))
+    files = sorted((path / "completions").glob("step_*.*"))
     before, after = _read_evaluation(path / "eval_before.json"), _read_evaluation(path / "eval_after.json")
     parts = {
         "warm start (`earl sft` and `earl demo` write it)": warm_start,
@@ -74,6 +75,24 @@ def read_rows(path: Path) -> list[Row]:
         except json.JSONDecodeError as error:
             raise UsageError(f"{path}: line {number} is damaged ({error.msg}); remove that line") from error
     return rows
+
+
+def read_completions(path: Path) -> list[Row]:
+    """The rows of a file of completions, JSON lines or parquet. UsageError where it cannot be read or is damaged."""
+    if path.suffix != ".parquet":
+        return read_rows(path)
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError(f"{path} needs the package pyarrow: pip install 'earl-rtl[parquet]'") from error
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist(maps_as_pydicts="strict")
+    except pyarrow.ArrowInvalid as error:
+        raise UsageError(f"{path} is damaged ({str(error).splitlines()[0]}); remove it") from error
+    return [
+        {name: value for name, value in row.items() if value is not None or name not in _TOKEN_FIELDS} for row in rows
+    ]
 
 
 def _read_json(path: Path) -> Any:

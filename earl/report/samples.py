@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from earl.printable import printable
-from earl.report.run_data import Row, RunData, read_rows
+from earl.report.run_data import Row, RunData, read_completions
 from toolchain.errors import UsageError
 from verifiers.types import Outcome, Problem
 
@@ -74,7 +74,7 @@ def choose_samples(run: RunData, encoder: Any | None) -> list[Sample]:
     """Up to three completions of the first and of the last logged step."""
     ends = run.completion_files[:1] + run.completion_files[1:][-1:]
     problems = _problems(run)
-    return [_sample(kind, row, encoder, problems) for file in ends for kind, row in _pick(read_rows(file))]
+    return [_sample(kind, row, encoder, problems) for file in ends for kind, row in _pick(read_completions(file))]
 
 
 def _pick(rows: list[Row]) -> list[tuple[str, Row]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earl.report.run_data import read_rows
+from earl.report.run_data import read_completions
 
 _BIN_NATS = 0.01
 _NUM_BINS = 1_600  # up to 16 nats: the entropy of a uniform choice among nine million tokens
@@ -46,7 +46,7 @@ class TokenStats:
         """The sums over all rows of completion files."""
         stats = cls()
         for file in files:
-            for row in read_rows(file):
+            for row in read_completions(file):
                 if row.get("token_ids"):
                     stats.add(row)
         return stats

@@ -21,11 +21,37 @@ def make_problems(
     seed: int,
     exclude_families: Sequence[str] = (),
 ) -> list[Problem]:
-    """`num_problems` problems of distinct designs, taken in turn from each family and, within it, from each level.
+    """As `draw_problems`; raises `UsageError` too when there are fewer distinct designs than asked for."""
+    problems = draw_problems(
+        families=families,
+        levels=levels,
+        split=split,
+        num_problems=num_problems,
+        seed=seed,
+        exclude_families=exclude_families,
+    )
+    if len(problems) < num_problems:
+        names = ", ".join(family.name for family in _choose(families, exclude_families))
+        raise UsageError(
+            f"{num_problems} problems asked for, only {len(problems)} distinct designs found in split {split!r} of "
+            f"{names} at levels {sorted(set(levels))}; ask for fewer, or for more families or levels"
+        )
+    return problems
+
+
+def draw_problems(
+    *,
+    families: Sequence[str] | None,
+    levels: Sequence[int],
+    split: str,
+    num_problems: int,
+    seed: int,
+    exclude_families: Sequence[str] = (),
+) -> list[Problem]:
+    """At most `num_problems` problems of distinct designs, taken in turn from each family and, within it, each level.
 
     `families` None means all. The draws of a family do not depend on which others are chosen. A family's level that
-    yields no new design in 400 draws leaves the rotation.
-    Raises `UsageError` for an unknown name, level or split, and when there are fewer distinct designs than asked for.
+    yields no new design in 400 draws leaves the rotation. Raises `UsageError` for an unknown name, level or split.
     """
     chosen = _choose(families, exclude_families)
     _check_levels_and_split(levels, split)
@@ -44,11 +70,6 @@ def make_problems(
             problem = _next_unseen(of_levels, seen)
             if problem is not None and len(problems) < num_problems:
                 problems.append(problem)
-    if len(problems) < num_problems:
-        raise UsageError(
-            f"{num_problems} problems asked for, only {len(problems)} distinct designs found in split {split!r} of "
-            f"{', '.join(streams)} at levels {sorted(set(levels))}; ask for fewer, or for more families or levels"
-        )
     return problems
 
 

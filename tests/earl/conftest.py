@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tiny import build_tiny_model, build_tiny_tokenizer
 from transformers import LlamaForCausalLM
 
 from earl.policy import PromptEncoder
+
+hypothesis.settings.register_profile("earl", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("earl")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from verifiers.types import Outcome, OutputScore, Problem, Stage, Verdict
 class FakeFarm:
     """Answers at once with `outcome_of(text)`; counts what it was asked."""
 
+    isolation = "rlimits"
+
     def __init__(self, outcome_of: Callable[[str], Outcome]) -> None:
         self._outcome_of = outcome_of
         self.num_submitted = 0

@@ -2,20 +2,17 @@
 
 import json
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from packed import packed_batch
 
-from earl.advantage import ADVANTAGES
-from earl.batch import group_advantages, pack, response_sums, slice_groups, spread
-from earl.config import AdvantageConfig
-from earl.data import ProblemStream
+from earl.batch import pack, response_sums, select_responses, slice_groups, spread
 from earl.journal import VerdictJournal, judgement_key
-from earl.token_class import CLASSES, token_classes, token_spans
+from earl.problem_stream import ProblemStream
+from earl.token_class import CLASSES, suspect_tokens, token_classes, token_spans
 from earl.types import Reward, Rollout, RolloutGroup
 from hdl_bench.types import Completion
-from toolchain.errors import UsageError
 from verifiers.judgement import Judgement
 from verifiers.types import Candidate, Outcome, Problem, ReferenceOracle, Stage, Verdict
 
@@ -51,30 +48,6 @@ def _rollout(encoder, text, reward=0.0):
         verdict=VERDICT,
         reward=Reward(value=reward, parts={}),
     )
-
-
-def test_rewards_standardise_by_hand():
-    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-    assert ADVANTAGES["grpo"](rewards).tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], rel=1e-4)
-    assert ADVANTAGES["dr_grpo"](rewards).tolist() == [0.75, -0.25, -0.25, -0.25]
-    assert ADVANTAGES["rloo"](rewards).tolist() == pytest.approx([1.0, -1 / 3, -1 / 3, -1 / 3])
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.floats(-3, 3))
-def test_advantages_sum_to_zero_and_ignore_a_shift(rewards, shift):
-    rewards = torch.tensor(rewards, dtype=torch.float64)
-    config = AdvantageConfig(min_std=0.02)
-    advantages = group_advantages(rewards, config)
-    assert advantages.sum().item() == pytest.approx(0.0, abs=1e-4)
-    if abs(float(rewards.std()) - config.min_std) > 1e-9:
-        torch.testing.assert_close(group_advantages(rewards + shift, config), advantages, atol=1e-3, rtol=1e-3)
-
-
-def test_a_group_without_variance_has_no_advantage():
-    rewards = torch.tensor([0.20, 0.21, 0.20], dtype=torch.float64)
-    assert group_advantages(rewards, AdvantageConfig()).tolist() == [0.0, 0.0, 0.0]
-    with pytest.raises(UsageError, match="unknown advantage"):
-        group_advantages(rewards, AdvantageConfig(name="gpro"))
 
 
 def test_tokens_take_the_class_of_the_lexeme_that_holds_their_first_letter(tiny_encoder):
@@ -119,6 +92,36 @@ def _tokenizer(build):
     if "tokenizer" not in _CACHE:
         _CACHE["tokenizer"] = build()
     return _CACHE["tokenizer"]
+
+
+def _marked(encoder, text, candidate, lines):
+    """The text of the tokens that are suspect."""
+    completion = _completion(encoder, text)
+    spans = token_spans(encoder, completion.token_ids, text)
+    marks = suspect_tokens(spans, text, candidate, lines)
+    return "".join(text[start:end] for (start, end), is_marked in zip(spans, marks, strict=True) if is_marked)
+
+
+def test_suspect_lines_of_the_candidate_are_found_in_the_completion(tiny_encoder):
+    text = "Here:\nmodule t;\nassign y = a;\r\nassign z = b;\nendmodule"
+    start = text.index("module")
+    candidate = Candidate(text=text[start:], start_offset=start)
+    # A token that begins with a line break belongs to the line of its first visible character.
+    assert _marked(tiny_encoder, text, candidate, (2,)).strip() == "assign y = a;"
+    assert _marked(tiny_encoder, text, candidate, (1, 4)).split() == ["module", "t;", "endmodule"]
+    header = "module helper; endmodule\n"
+    shifted = Candidate(text=header + text[start:], start_offset=start, header_length=len(header))
+    assert _marked(tiny_encoder, text, shifted, (1, 3)).strip() == "assign y = a;"  # the header is not in this place
+    assert _marked(tiny_encoder, text, None, (2,)) == _marked(tiny_encoder, text, candidate, ()) == ""
+
+
+def test_chosen_responses_make_a_batch_of_their_own():
+    batch = packed_batch([1, 2, 1, 3], group_ids=[0, 0, 1, 2], entropies=[float(n) for n in range(7)])
+    part = select_responses(batch, torch.tensor([False, True, False, True]))
+    assert part.row_offsets.tolist() == [0, 2, 5]
+    assert part.group_ids.tolist() == [0, 1]  # numbered anew
+    assert part.entropies.tolist() == [1, 2, 4, 5, 6]
+    assert part.reference_logprobs is None
 
 
 def test_packing_and_slicing_keep_responses_apart(tiny_encoder):

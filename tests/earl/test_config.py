@@ -12,16 +12,21 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_preset_is_valid(path):
-    from earl.gate import make_gate
+    from earl.methods import check_methods
 
-    config = load_config(path)
-    make_gate(config.gate.name, config.gate.params)
+    check_methods(load_config(path))
 
 
 def test_earl_presets_differ_in_a_few_lines():
     earl, fast = load_config(CONFIGS[0].parent / "earl.toml"), load_config(CONFIGS[0].parent / "earl-fast.toml")
     assert earl.kl.beta == 1e-3
     assert fast.model_copy(update={"kl": earl.kl}) == earl
+
+
+def test_presets_state_their_method_in_a_few_lines():
+    for path in CONFIGS:
+        settings = [line for line in path.read_text().splitlines() if "=" in line and not line.startswith("#")]
+        assert path.stem == "demo" or len(settings) <= 7, path
 
 
 @pytest.mark.parametrize(

@@ -7,25 +7,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from packed import packed_batch
 
 from earl.gate import make_gate
+from earl.gate.spec import Schedule, fraction_at
 from earl.token_class import CLASSES
 from earl.types import TokenBatch
 from toolchain.errors import UsageError
 
 
-def _batch(responses: list[list[float]], classes: list[list[str]] | None = None) -> TokenBatch:
-    entropies = torch.tensor([value for response in responses for value in response])
-    names = [name for row in classes for name in row] if classes else ["identifier"] * len(entropies)
-    return TokenBatch(
-        row_offsets=torch.tensor([0, *[len(response) for response in responses]]).cumsum(0),
-        group_ids=torch.zeros(len(responses), dtype=torch.int64),
-        token_ids=torch.zeros(len(entropies), dtype=torch.int64),
-        logprobs=torch.zeros(len(entropies)),
-        entropies=entropies,
-        advantages=torch.ones(len(entropies)),
-        token_classes=torch.tensor([CLASSES.index(name) for name in names]),
-    )
+def _batch(responses: list[list[float]], classes: list[list[str]] | None = None, **fields) -> TokenBatch:
+    if classes:
+        fields["token_classes"] = [name for row in classes for name in row]
+    lengths = [len(response) for response in responses]
+    return packed_batch(lengths, entropies=[value for row in responses for value in row], **fields)
 
 
 def test_each_response_keeps_its_own_most_uncertain_fifth():
@@ -53,13 +48,15 @@ def test_min_entropy_refuses_to_pad_the_gate():
 def test_structural_gate_spends_the_budget_of_the_whole_response_on_its_classes():
     entropies = [[9.0, 8.0, 1.0, 2.0, 0.5, 7.0, 0.1, 0.1, 0.1, 0.1]]
     classes = [["comment", "comment", "keyword", "edge", "operator", "prose", *["keyword"] * 4]]
-    gate = make_gate("entropy_structural", {"fraction": 0.2, "classes": ["keyword", "edge", "operator"]})
+    structural = {"name": "structural", "params": {"classes": ["keyword", "edge", "operator"]}}
+    gate = make_gate("entropy", {"fraction": 0.2, "within": structural})
     assert gate(_batch(entropies, classes)).nonzero().flatten().tolist() == [2, 3]
 
 
 def test_structural_gate_over_all_classes_is_the_entropy_gate():
     batch = _batch([[0.3, 0.1, 0.9, 0.2, 0.8, 0.7]], [["keyword", "comment", "prose", "stop", "number", "other"]])
-    both = make_gate("entropy_structural", {"fraction": 0.5, "classes": list(CLASSES)})
+    everything = {"name": "structural", "params": {"classes": list(CLASSES)}}
+    both = make_gate("entropy", {"fraction": 0.5, "within": everything})
     assert torch.equal(both(batch), make_gate("entropy", {"fraction": 0.5})(batch))
 
 
@@ -107,9 +104,52 @@ def test_for_one_response_both_scopes_are_one(values, fraction):
         ("entropi", {}, "unknown gate 'entropi'"),
         ("entropy", {"fractoin": 0.2}, "fractoin"),
         ("entropy", {"fraction": 0.0}, "fraction"),
-        ("entropy_structural", {"classes": ["keywords"]}, "keywords"),
+        ("structural", {"classes": ["keywords"]}, "keywords"),
+        ("entropy", {"within": {"name": "structural", "params": {"classes": ["keywords"]}}}, "keywords"),
+        ("union", {"gates": [{"name": "cnoe"}]}, "unknown gate 'cnoe'"),
+        ("union", {"gates": []}, "at least 1"),
+        ("entropy", {"fraction": {"start": 1.0, "end": 0.0, "num_steps": 5}}, "fraction"),
+        ("cone", {"otherwise": "ajar"}, "otherwise"),
     ],
 )
 def test_a_wrong_gate_or_parameter_is_named(name, params, message):
     with pytest.raises(UsageError, match=message):
         make_gate(name, params)
+
+
+def test_the_structural_gate_is_a_matter_of_class_alone():
+    batch = _batch([[0.0, 9.0, 1.0]], [["keyword", "comment", "edge"]])
+    assert make_gate("structural", {"classes": ["keyword", "edge"]})(batch).tolist() == [True, False, True]
+
+
+def test_the_cone_gate_opens_on_suspect_lines_and_whole_where_there_is_no_cone():
+    batch = _batch([[0.0] * 3, [0.0] * 2], suspects=[False, True, True, False, False])
+    assert make_gate("cone", {})(batch).tolist() == [False, True, True, True, True]
+    assert make_gate("cone", {"otherwise": "closed"})(batch).tolist() == [False, True, True, False, False]
+
+
+def test_entropy_within_the_cone_takes_the_most_uncertain_suspects():
+    batch = _batch([[5.0, 4.0, 1.0, 2.0, 3.0]], suspects=[False, True, True, True, False])
+    gate = make_gate("entropy", {"fraction": 0.4, "within": {"name": "cone"}})
+    assert gate(batch).tolist() == [False, True, False, True, False]
+
+
+def test_intersection_and_union_of_gates_by_hand():
+    batch = _batch([[5.0, 4.0, 1.0, 2.0, 3.0]], suspects=[False, True, True, True, False])
+    gates = [{"name": "entropy", "params": {"fraction": 0.4}}, {"name": "cone"}]  # opens 0 1, and 1 2 3
+    assert make_gate("intersection", {"gates": gates})(batch).nonzero().flatten().tolist() == [1]
+    assert make_gate("union", {"gates": gates})(batch).nonzero().flatten().tolist() == [0, 1, 2, 3]
+    one = make_gate("union", {"gates": gates[:1]})(batch)
+    assert torch.equal(one, make_gate("intersection", {"gates": gates[:1]})(batch))
+
+
+def test_a_schedule_starts_and_ends_where_it_says():
+    linear, cosine = ({"start": 1.0, "end": 0.2, "num_steps": 5, "shape": shape} for shape in ("linear", "cosine"))
+    fractions = [fraction_at(Schedule.model_validate(linear), step) for step in (1, 2, 3, 5, 99)]
+    assert fractions == pytest.approx([1.0, 0.8, 0.6, 0.2, 0.2])
+    fractions = [fraction_at(Schedule.model_validate(cosine), step) for step in (1, 2, 3, 5, 99)]
+    # (1 - cos(pi / 4)) / 2 = 0.1464 of the way after a quarter of the time
+    assert fractions == pytest.approx([1.0, 1 - 0.8 * 0.146447, 0.6, 0.2, 0.2], abs=1e-6)
+    batch = _batch([[0.1 * number for number in range(10)]])
+    counts = [int(make_gate("entropy", {"fraction": linear}, step=step)(batch).sum()) for step in (1, 3, 5, 50)]
+    assert counts == [10, 6, 2, 2]

@@ -1,11 +1,13 @@
 """Passes put to proof: what is proved different does not pass, and nothing else changes."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from stock_checkout import PROBLEMS
 
 from hdl_bench.proofs import is_provable, prove_passes, verdict_with
+from verifiers.cache import DiskCache
 from verifiers.formal import FormalOutcome, FormalProver, FormalResult
 from verifiers.judgement import Judgement
 from verifiers.types import (
@@ -65,6 +67,8 @@ class FakeProver:
 
     def prove(self, *, candidate, **_) -> FormalResult:
         self.asked.append(candidate)
+        if candidate == "hard":
+            return FormalResult(outcome=FormalOutcome.UNKNOWN, reason="no time")
         return DIFFERENT if candidate == "bad" else FormalResult(outcome=FormalOutcome.EQUIVALENT)
 
 
@@ -85,6 +89,17 @@ def test_only_passes_are_proved_and_equal_ones_once():
         (False, None),
         (True, FormalOutcome.EQUIVALENT),
     ]
+
+
+@pytest.mark.tool
+def test_a_proof_that_decided_is_kept_and_an_unknown_is_tried_again(tmp_path):
+    problem = problem_of(replace(ORACLE, golden="module RefModule(input a, output y); endmodule"))
+    judgements = [Judgement(candidate=Candidate(text=text), verdict=PASSED) for text in ("good", "bad", "hard")]
+    with closing(DiskCache(tmp_path / "cache.db")) as cache:
+        provers = FakeProver(), FakeProver()
+        answers = [prove_passes([problem] * 3, judgements, p, lambda done: None, cache=cache) for p in provers]
+    assert answers[0] == answers[1]
+    assert [prover.asked for prover in provers] == [["good", "bad", "hard"], ["hard"]]
 
 
 @pytest.mark.tool

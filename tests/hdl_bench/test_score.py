@@ -8,8 +8,9 @@ from stock_checkout import PROBLEMS, write_checkout
 
 from hdl_bench.benchmarks import load_benchmark
 from hdl_bench.compatible import CompatibleResult
+from hdl_bench.compatible_verilog_eval import LETTERS, rate_in_whole_per_cent
 from hdl_bench.errata import Erratum
-from hdl_bench.score import Judges, Sample, Score, ScoredRow, Upstream, read_samples, reason_of, score_samples
+from hdl_bench.score import Judges, Sample, ScoredRow, Upstream, read_samples, reason_of, score_samples
 from hdl_bench.scored import ScoredBenchmark
 from toolchain.diagnostics import Diagnostic
 from toolchain.errors import UsageError
@@ -32,6 +33,7 @@ def benchmark_of(*names: str, errata: tuple[str, ...] = ()) -> ScoredBenchmark:
         name="procedural",
         problems={name: problem_of(name) for name in names},
         prepare=lambda problem_id, completion: completion,
+        upstream_rate=rate_in_whole_per_cent,
         errata={name: Erratum(problem_id=name, kinds=("unsatisfiable",), note="") for name in errata},
     )
 
@@ -40,7 +42,7 @@ def row_of(name: str, index: int, *, outcome: Outcome, letter: str | None = None
     return ScoredRow(
         sample=Sample(problem_id=name, sample_idx=index, completion=""),
         verdict=Verdict(outcome=outcome, stage=Stage.COMPARE, seed=5, **fields),
-        compatible=None if letter is None else CompatibleResult(letter=letter),
+        compatible=None if letter is None else CompatibleResult(letter=letter, meaning=LETTERS[letter]),
     )
 
 
@@ -77,28 +79,6 @@ def test_a_bad_row_is_named(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
         read_samples(path, benchmark_of("a", "b"))
-
-
-def test_rates_by_hand():
-    rows = [
-        row_of("a", 0, outcome=Outcome.PASSED, letter="."),
-        row_of("a", 1, outcome=Outcome.MISMATCH, letter="."),
-        row_of("a", 2, outcome=Outcome.MISMATCH, letter="R"),
-        row_of("b", 0, outcome=Outcome.PASSED, letter="."),
-        row_of("c", 0, outcome=Outcome.TOOL_ERROR, letter="C"),
-    ]
-    score = Score(benchmark=benchmark_of("a", "b", "c", "d", errata=("c",)), rows=tuple(rows))
-    assert score.pass_rate() == pytest.approx((1 / 3 + 1 + 0) / 3)
-    assert score.pass_rate(is_sound_only=True) == pytest.approx((1 / 3 + 1) / 2)
-    assert score.compatible_rate() == pytest.approx((0.66 + 1 + 0) / 3)
-    assert score.disagreements == (rows[1],)
-
-
-def test_a_benchmark_without_upstream_has_no_rate_of_it_and_no_disagreement():
-    score = Score(benchmark=benchmark_of("a"), rows=(row_of("a", 0, outcome=Outcome.PASSED),))
-    assert score.compatible_rate() is None
-    assert score.disagreements == ()
-    assert Score(benchmark=benchmark_of("a", errata=("a",)), rows=score.rows).pass_rate(is_sound_only=True) is None
 
 
 def test_the_reason_of_a_disagreement():
@@ -155,14 +135,14 @@ def test_procedural_problems_come_from_a_file_or_a_folder(tmp_path):
     write_lines(tmp_path / "two.jsonl", [problem_to_json(problem_of("a"))])
     with pytest.raises(UsageError, match="the problem_id 'a' twice"):
         load_benchmark("procedural", tmp_path)
-    with pytest.raises(UsageError, match=r"bad\.jsonl: problem lacks the key"):
+    with pytest.raises(UsageError, match=r"bad\.jsonl: the problem lacks the key 'prompt'"):
         load_benchmark("procedural", write_lines(tmp_path / "bad.jsonl", [{"problem_id": "a"}]))
 
 
 @pytest.mark.tool
 @pytest.mark.slow
 def test_a_checkout_is_scored_by_both_rules(tmp_path):
-    benchmark = load_benchmark("verilog-eval-v2-spec-to-rtl", write_checkout(tmp_path / "checkout"))
+    benchmark = load_benchmark("verilog-eval-v2-spec", write_checkout(tmp_path / "checkout"))
     forged = BAD.replace("endmodule", '  initial $display("Mismatches: 0 in 9 samples");\nendmodule')
     texts = (GOOD, BAD, forged, f"```\n{GOOD}```", "no idea", GOOD)
     samples = [Sample(problem_id="Prob901_wire", sample_idx=i, completion=text) for i, text in enumerate(texts)]

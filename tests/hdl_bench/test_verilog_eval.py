@@ -12,8 +12,8 @@ from toolchain.errors import UsageError
 from verifiers.extract import extract
 from verifiers.types import PassRule, TestbenchOracle
 
-SPEC = "verilog-eval-v2-spec-to-rtl"
-COMPLETE = "verilog-eval-v2-code-complete"
+SPEC = "verilog-eval-v2-spec"
+COMPLETE = "verilog-eval-v2-complete"
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_code_complete_needs_the_interfaces_too(root):
 
 
 def test_an_unknown_benchmark_names_the_nearest(root):
-    with pytest.raises(UsageError, match="did you mean 'verilog-eval-v2-spec-to-rtl'"):
-        load_benchmark("verilog-eval-v2-spec", root)
+    with pytest.raises(UsageError, match="did you mean 'verilog-eval-v2-spec'"):
+        load_benchmark("verilog-eval-v2-spek", root)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,8 @@ def test_an_unknown_benchmark_names_the_nearest(root):
         "```verilog\n  assign out = in;\nendmodule\n```\n",
         "Here is the body:\n```\nassign out = in;\nendmodule\n```\nIt copies the module's input.",
         "<think>wire</think>\nassign out = in;\nendmodule\n",
+        "a fence: ```\nassign out = 0;\nendmodule\n```\n</think>\nassign out = in;\nendmodule\n",
+        "<thinking>wire</thinking>\n```\nassign out = in;\nendmodule\n```\n",
     ],
 )
 def test_an_answer_that_goes_on_from_the_header_gets_it(root, completion):
@@ -90,6 +92,12 @@ def test_an_answer_that_goes_on_from_the_header_gets_it(root, completion):
     assert candidate is not None
     assert "module TopModule" in candidate.text
     assert "assign out = in;\nendmodule" in candidate.text
+    assert "assign out = 0" not in candidate.text
+
+
+def test_reasoning_that_never_ended_is_no_body_for_the_header(root):
+    benchmark = load_benchmark(COMPLETE, root)
+    assert extract(benchmark.prepare("Prob901_wire", "<think>assign out = in;\nendmodule"), "TopModule") is None
 
 
 def test_an_answer_with_a_module_of_its_own_gets_no_header(root):

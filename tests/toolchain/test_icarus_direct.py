@@ -45,6 +45,7 @@ def test_a_source_needs_the_driver_when_its_preprocessor_has_work(text, answer):
         ("assign y = a;", True),
         ("assign y = $signed(a) + $unsigned(b);", True),
         ("assign y = $clog2(a);", False),
+        ("initial begin $display(1); $finish; end", True),
         ("// $sqrt", False),
     ],
 )
@@ -59,9 +60,10 @@ def test_the_sources_make_one_text_with_their_own_lines():
 def test_the_configuration_is_the_drivers_but_for_root_output_and_modules():
     config = "root:earl_probe_top\nmodule:/b/system.vpi\nmodule:/b/v2005_math.vpi\nout:earl_probe_output\niwidth:32"
     compiler = DirectCompiler(ivl="/b/ivl", base="/b", config=config)
-    text = compiler.config_text(top="tb", output="o", is_plain=False)
+    text = compiler.config_text(tops=("tb",), output="o", is_plain=False)
     assert text == "root:tb\nmodule:/b/system.vpi\nmodule:/b/v2005_math.vpi\nout:o\niwidth:32\n"
-    assert "math" not in compiler.config_text(top="tb", output="o", is_plain=True)
+    assert compiler.config_text(tops=("a", "b"), output="o", is_plain=True).startswith("root:a\nroot:b\n")
+    assert "math" not in compiler.config_text(tops=("tb",), output="o", is_plain=True)
 
 
 @pytest.mark.tool
@@ -91,12 +93,12 @@ def test_traces_of_procedural_goldens_are_the_drivers(tmp_path):
         golden = problem.oracle.golden
         sources = {"testbench.v": testbench.text, "design.v": golden}
         assert not needs_driver(golden)
-        config = compiler.config_text(top=testbench.top, output="direct", is_plain=is_plain(golden))
+        config = compiler.config_text(tops=(testbench.top,), output="direct", is_plain=is_plain(golden))
         texts = {SOURCE_FILE: joined(sources), CONFIG_FILE: config, row_file_name(0): row_file_text(stimulus)}
         for name, text in (sources | texts).items():
             tmp_path.joinpath(name).write_text(text)
         subprocess.run(compiler.argv(), cwd=tmp_path, check=True, capture_output=True)
-        argv = compile_argv(iverilog, sources=tuple(sources), top=testbench.top, output="driver")
+        argv = compile_argv(iverilog, sources=tuple(sources), tops=(testbench.top,), output="driver")
         subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
         said = [
             subprocess.run(simulate_argv(vvp, image=image), cwd=tmp_path, check=True, capture_output=True).stdout

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifiers.extract import extract
+from verifiers.extract import answer_text, extract
 
 TOP = "module TopModule(input a, output y);\n  assign y = a;\nendmodule\n"
 HELPER = "module helper(input a, output y);\n  assign y = ~a;\nendmodule\n"
 USER = "module TopModule(input a, output y);\n  helper h(.a(a), .y(y));\nendmodule\n"
-PIECE_TEXT = "<think>|</think>|[BEGIN]|[DONE]|```|```verilog\n|\n```\n|~~~\n|> |- |    |prose |module x;|endmodule"
+MARKS = "<think>|</think>|</thinking>|<answer>|</answer>"
+PIECE_TEXT = MARKS + "|[BEGIN]|[DONE]|```|```verilog\n|\n```\n|~~~\n|> |- |    |prose |module x;|endmodule"
 PIECES = st.sampled_from([TOP, HELPER, USER, "\n", "\r\n", "\r", "\x00", "\u2028", *PIECE_TEXT.split("|")])
 
 
@@ -40,6 +41,17 @@ def code_of(completion: str) -> str | None:
         (f"`timescale 1ns/1ps\n{TOP}", f"`timescale 1ns/1ps\n{TOP}"),
         (f"// a buffer\n{TOP}junk", f"// a buffer\n{TOP}junk"),
         ("I cannot write this module.", None),
+        (f"<thinking>{HELPER}</thinking>\n```\n{TOP}```", TOP),
+        (f"[THINK]{HELPER}[/THINK]{TOP}", TOP),
+        (f"◁think▷{HELPER}◁/think▷{TOP}", TOP),
+        (f"<reasoning>cut off {TOP}", None),
+        (f"<think>what does </thinking> mean? {TOP}", None),
+        (f"<|channel|>analysis<|message|>{HELPER}<|end|><|channel|>final<|message|>\n```\n{TOP}```", TOP),
+        (f"<think>a</think>\n<answer>\n```verilog\n{TOP}```\n</answer>", TOP),
+        (f"<answer>{TOP}</answer>", TOP),
+        (f"<answer>{TOP}", None),
+        (f"[BEGIN]\n{TOP}[DONE]\n\nQuestion: next\n[BEGIN]\n{HELPER}[DONE]", "\n" + TOP),
+        (f"{TOP}<|end|>", f"{TOP}<|end|>"),
         ("", None),
         ("```verilog\nassign y = a;\n```", None),
     ],
@@ -67,9 +79,22 @@ def test_a_block_with_another_module_name_is_still_taken():
     assert code_of(f"```\n{HELPER}```") == HELPER
 
 
-def test_the_first_definition_of_the_top_counts():
+def test_the_last_definition_of_the_top_counts():
     revised = TOP.replace("= a", "= ~a")
-    assert code_of(f"```\n{TOP}```\nor\n```\n{revised}```\n") == TOP
+    assert code_of(f"```\n{TOP}```\nWait, it should invert:\n```\n{revised}```\n") == revised
+    usage = "module tb;\n  TopModule t();\nendmodule\n"
+    assert code_of(f"```\n{TOP}```\nUse it like this:\n```\n{usage}```\n") == TOP
+
+
+def test_a_later_definition_that_is_cut_off_does_not_replace_a_whole_one():
+    assert code_of(f"```\n{TOP}```\nOr:\n```\nmodule TopModule(input a") == TOP
+
+
+def test_the_answer_is_the_text_after_the_reasoning():
+    assert answer_text("<think>a</think>b<think>c</think>d") == "d"
+    assert answer_text("a</think>b") == "b"
+    assert answer_text("<think>a") == ""
+    assert answer_text("plain") == "plain"
 
 
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join)))

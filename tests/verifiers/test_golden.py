@@ -3,6 +3,7 @@
 import pytest
 
 from verifiers.golden import harness_of, number_literals
+from verifiers.stimulus import draw_stimulus
 from verifiers.types import Clock, Port, Problem, Protocol, ReferenceOracle
 from verifiers.verify import Verifier
 
@@ -50,3 +51,31 @@ def test_a_fresh_run_has_the_same_trace_and_a_cached_one_is_the_same_object():
     fresh = goldens.run(_problem(_COUNTER), 1, is_fresh=True)
     assert fresh is not first
     assert fresh == first
+
+
+_DIVIDER = """module TopModule(input clk, input [7:0] period, output reg q, output never);
+  reg [7:0] count = 0;
+  initial q = 0;
+  always @(posedge clk) if (count == period - 1) begin count <= 0; q <= ~q; end else count <= count + 1;
+  assign never = 0;
+endmodule
+"""
+
+
+@pytest.mark.tool
+def test_a_design_whose_output_never_moves_is_driven_on_with_steady_inputs():
+    problem = _problem(_DIVIDER)
+    harness = harness_of(problem)
+    seeds = range(4)
+    usual = [draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals) for seed in seeds]
+    runs = [Verifier(isolation="rlimits").goldens.run(problem, seed) for seed in seeds]
+    assert all(len(set(run.trace.values["q"])) > 1 for run in runs)
+    assert any(len(run.stimulus.rows) > len(rows.rows) for run, rows in zip(runs, usual, strict=True))
+
+
+@pytest.mark.tool
+def test_an_output_that_is_a_constant_asks_for_no_longer_run():
+    problem = _problem(_DIVIDER.replace("period - 1", "0"))
+    harness = harness_of(problem)
+    usual = draw_stimulus(harness.ports, harness.protocol, 1, literals=harness.literals)
+    assert Verifier(isolation="rlimits").goldens.run(problem, 1).stimulus == usual

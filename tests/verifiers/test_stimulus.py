@@ -193,3 +193,19 @@ def test_a_run_ends_with_resets_in_quick_succession_some_of_them_between_clock_e
         assert max(last_gaps) <= 14 * 4 + 2  # cycles of at most four rows, and the clock toggled around the reset
         num_with_glitch += any(len(set(clock[start:end])) == 1 for start, end in zip(starts, ends, strict=True))
     assert num_with_glitch >= 19
+
+
+@given(seed=st.integers(0, 2**64))
+@settings(max_examples=10, deadline=None)
+def test_a_steady_run_goes_on_with_inputs_that_stay(seed):
+    ports, protocol = (
+        _inputs(clk=1, reset=1, d=1, v=8),
+        Protocol(clocks=(Clock(name="clk"),), resets=(Reset(name="reset"),)),
+    )
+    usual, steady = (draw_stimulus(ports, protocol, seed, is_steady=is_steady) for is_steady in (False, True))
+    added = steady.rows[len(usual.rows) :]
+    assert steady.rows[: len(usual.rows)] == usual.rows
+    assert len(added) == 4 * 601
+    assert len({row[1:] for row in added}) <= 4
+    assert all(row[1] == 0 for row in added)
+    assert _num_rises([row[0] for row in added]) >= 4 * 299

@@ -1,11 +1,16 @@
 """Stock testbenches as judges: what counts as a result, and whose fault a failure is."""
 
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 from stock_checkout import PROBLEMS
 
 from toolchain.command import CommandResult
 from toolchain.icarus import Ending
+from verifiers.cache import DiskCache
 from verifiers.errors import PROBLEM_FAULT, ProblemError
+from verifiers.icarus_build import IcarusBuilder
 from verifiers.simulate import Failure, local_executor
 from verifiers.stock import StockFinding, StockJudge
 from verifiers.stock_checker import StockChecker, StockJob, StockScore, read_score
@@ -40,6 +45,30 @@ def verifier() -> Verifier:
     return Verifier()
 
 
+class NoExecutor:
+    """Runs nothing."""
+
+    isolation = "none"
+
+    def run_job(self, job):
+        raise AssertionError("this was to be looked up")
+
+
+@pytest.mark.tool
+def test_a_goldens_score_is_known_to_the_next_judge_of_the_same_problem(tmp_path):
+    problem = problem_of(testbench=f"`define NEVER 1\n{ADDER.harness()}")
+    with closing(DiskCache(tmp_path / "cache.db")) as cache:
+        score = StockJudge(executor=local_executor(), cache=cache).control(problem)
+        assert score is not None
+        assert score.num_samples > 0
+        assert StockJudge(executor=NoExecutor(), cache=cache).control(problem) == score
+        other = problem_of(testbench=f"`define NEVER 2\n{ADDER.harness()}")
+        with pytest.raises(AssertionError, match="looked up"):
+            StockJudge(executor=NoExecutor(), cache=cache).control(other)
+        with pytest.raises(AssertionError, match="looked up"):
+            StockJudge(executor=NoExecutor(), cache=cache).control(problem, is_fresh=True)
+
+
 def test_the_result_is_the_line_with_the_nonce():
     text = f"Mismatches: 0 in 99 samples\nHint\n{NONCE} Mismatches: 3 in 12 samples\n"
     assert read_score(text, NONCE, PassRule.MISMATCH_COUNT) == StockScore(num_mismatches=3, num_samples=12)
@@ -65,13 +94,16 @@ def test_no_other_text_is_a_result(text):
     [
         (f"===={NONCE} Your Design Passed====\n", StockScore(num_mismatches=0, num_samples=1)),
         ("====Your Design Passed====\n", None),
-        (f"{NONCE} Your Design Passed\n{NONCE} Your Design Passed\n", None),
+        (f"{NONCE} Your Design Passed\n{NONCE} Your Design Passed\n", StockScore(num_mismatches=0, num_samples=2)),
+        ("nothing\n", None),
         (f"{NONCE} Your Design Passed\nError at 3\n", StockScore(num_mismatches=1, num_samples=1)),
         ("===========Failed===========\n", StockScore(num_mismatches=1, num_samples=1)),
         ("===Test completed with 7 /100 failures===\n", StockScore(num_mismatches=1, num_samples=1)),
+        ("===Test completed with          10 failures===\n", StockScore(num_mismatches=1, num_samples=1)),
+        (f"{NONCE} Your Design Passed\nTest completed with 0 failures\n", StockScore(num_mismatches=0, num_samples=1)),
     ],
 )
-def test_a_banner_counts_once_and_only_without_failure_text(text, score):
+def test_banners_are_counted_where_no_failure_is_told(text, score):
     got = read_score(text, NONCE, PassRule.BANNER)
     assert got == score if score is not None else isinstance(got, str)
 
@@ -85,7 +117,7 @@ def result_of(returncode: int = 0, stdout: str = "", stderr: str = "") -> Comman
 
 
 def test_the_harness_is_compiled_before_the_candidate_and_defaults_stand_between():
-    checker = StockChecker(iverilog="/usr/bin/iverilog", vvp="/usr/bin/vvp")
+    checker = StockChecker(builder=IcarusBuilder(iverilog="/usr/bin/iverilog", direct=None), vvp="/usr/bin/vvp")
     files = checker.files(job_of("module TopModule; endmodule"))
     argv = checker.steps(job_of())[0].argv
     names = [name for name in argv if name in files]
@@ -94,7 +126,7 @@ def test_the_harness_is_compiled_before_the_candidate_and_defaults_stand_between
 
 
 def test_logs_are_read_without_a_simulator():
-    checker = StockChecker(iverilog="iverilog", vvp="vvp")
+    checker = StockChecker(builder=IcarusBuilder(iverilog="iverilog", direct=None), vvp="vvp")
     refused = checker.parse(job_of(), [result_of(2, stderr="design.v:3: syntax error\nI give up.\n")], {})
     assert isinstance(refused, Failure)
     assert (refused.stage, refused.ending) == (Stage.COMPILE, Ending.REFUSED)
@@ -168,6 +200,60 @@ endmodule
     assert verifier.verify(problem, Candidate(text=golden), (1,)).passed
     wrong = verifier.verify(problem, Candidate(text=golden.replace("~a", "a")), (1,))
     assert wrong.outcome is Outcome.MISMATCH
+
+
+BANNER_TESTBENCH = """
+module check; reg a = 0; wire y; inverter dut(.a(a), .y(y));
+  CLOCK
+  initial begin
+    #1; if (y === 1) begin a = 1; #1; if (y === 0) repeat (BANNERS) $display("===Your Design Passed==="); end
+    END
+  end
+endmodule
+"""
+INVERTER = "module inverter (input a, output y);\n  assign y = ~a;\nendmodule\n"
+
+
+def banner_problem(*, golden: str | None, clock: str = "", end: str = "$finish;", banners: str = "1") -> Problem:
+    testbench = BANNER_TESTBENCH.replace("CLOCK", clock).replace("END", end).replace("BANNERS", banners)
+    oracle = TestbenchOracle(
+        testbench=testbench, rule=PassRule.BANNER, golden=golden, golden_top="inverter" if golden else None
+    )
+    ports = (Port(name="a", direction="input"), Port(name="y", direction="output"))
+    return Problem(problem_id="banner", source="", prompt="", top_module="inverter", ports=ports, oracle=oracle)
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize("clock", ["", "reg clk = 0; always #5 clk = ~clk;"])
+def test_a_testbench_without_an_end_is_ended(verifier, clock):
+    problem = banner_problem(golden=INVERTER, clock=clock, end="")
+    assert verifier.verify(problem, Candidate(text=INVERTER), (1,)).passed
+    wrong = Candidate(text=INVERTER.replace("~a", "a"))
+    assert verifier.verify(problem, wrong, (1,)).outcome is Outcome.MISMATCH
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize("golden", [INVERTER, None])
+def test_a_testbench_that_says_nothing_of_a_failure_is_no_fault_of_ours(verifier, golden):
+    problem = banner_problem(golden=golden)
+    assert verifier.verify(problem, Candidate(text=INVERTER), (1,)).passed
+    wrong = Candidate(text=INVERTER.replace("~a", "a"))
+    assert verifier.verify(problem, wrong, (1,)).outcome is Outcome.MISMATCH
+
+
+@pytest.mark.tool
+def test_a_design_needs_as_many_banners_as_the_golden_or_one(verifier):
+    twice = Candidate(text=INVERTER)
+    assert verifier.verify(banner_problem(golden=INVERTER, banners="2"), twice, (1,)).passed
+    assert verifier.verify(banner_problem(golden=None, banners="2"), twice, (1,)).outcome is Outcome.MISMATCH
+
+
+@pytest.mark.tool
+def test_a_delay_in_a_design_is_in_the_time_unit_of_the_benchmarks_own_command(verifier):
+    problem = banner_problem(golden=None)
+    testbench = "`timescale 1ps/1ps\n" + problem.oracle.testbench.replace("#1;", "#4000;")
+    slow = Candidate(text=INVERTER.replace("assign y", "assign #1 y"))  # 1 ns; of the language's 1 s it is too late
+    assert verifier.verify(replace(problem, oracle=replace(problem.oracle, testbench=testbench)), slow, (1,)).passed
 
 
 @pytest.mark.tool

@@ -116,3 +116,12 @@ def test_the_best_constant_is_the_mode_and_gains_what_unknown_bits_allow():
     # 10 is the most frequent known value (2 of 5); it also matches 1x: 3 of 5.
     assert best_constant_fraction(["10", "10", "01", "1x", "00"]) == pytest.approx(0.6)
     assert best_constant_fraction([]) == 0.0
+
+
+def test_an_output_that_the_golden_never_drives_is_not_compared():
+    golden, other = _trace(q=["01", "10"], z=["z", "z"]), _trace(q=["01", "10"], z=["1", "0"])
+    comparison = compare(expectation_of(golden, _stimulus(2)), other)
+    assert comparison.num_mismatches == 0
+    assert [(score.name, score.num_samples) for score in comparison.outputs] == [("q", 2), ("z", 0)]
+    at_times = _trace(q=["01", "10"], z=["z", "1"])
+    assert compare(expectation_of(at_times, _stimulus(2)), other).num_mismatches == 2

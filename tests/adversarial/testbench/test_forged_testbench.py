@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from stock_checkout import PROBLEMS, write_checkout
 
-from hdl_bench.compatible import CompatibleChecker
+from hdl_bench.compatible import PASS, Answer
+from hdl_bench.compatible_verilog_eval import VerilogEvalChecker
 from hdl_bench.verilog_eval import SPEC_TO_RTL, VerilogEvalV2
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
@@ -65,9 +66,9 @@ def test_a_forged_design_does_not_pass_a_stock_testbench(path, problems, verifie
 def test_upstreams_rule_says_of_a_forged_design_what_its_header_says(path, benchmark):
     header = header_of(path)
     sources = benchmark.sources[header["problem"]]
-    checker = CompatibleChecker(**{name: str(find_tool(name).path) for name in ("iverilog", "vvp")})
-    job = benchmark.compatible_job(sources.problem_id, completion_of(path))
-    assert run_check(checker, job, local_executor()).passed == (header["letter"] == ".")
+    checker = VerilogEvalChecker(*(str(find_tool(name).path) for name in ("iverilog", "vvp")))
+    job = benchmark.compatible_job(Answer(problem_id=sources.problem_id, completion=completion_of(path)))
+    assert (run_check(checker, job, local_executor()) == PASS) == (header["letter"] == PASS)
 
 
 @pytest.mark.tool

@@ -2,10 +2,10 @@
 
 import pytest
 
-from hdl_bench.compatible import (
+from hdl_bench.compatible_verilog_eval import (
     LETTERS,
-    CompatibleChecker,
-    CompatibleJob,
+    VerilogEvalChecker,
+    VerilogEvalJob,
     extract_code_complete,
     extract_spec_to_rtl,
     letter_of,
@@ -86,21 +86,20 @@ def test_the_header_goes_in_front_of_an_answer_without_one(completion, code):
 
 
 def test_the_commands_are_upstreams():
-    checker = CompatibleChecker(iverilog="iverilog", vvp="vvp")
-    job = CompatibleJob(candidate=MODULE, testbench="t", golden="g")
+    checker = VerilogEvalChecker("iverilog", "vvp")
+    job = VerilogEvalJob(candidate=MODULE, testbench="t", golden="g")
     compile_step, run_step = checker.steps(job)
     assert compile_step.argv == (
         *("iverilog", "-Wall", "-Winfloop", "-Wno-timescale", "-g2012", "-s", "tb", "-o", "sample"),
         *("sample.sv", "test.sv", "ref.sv"),
     )
-    assert run_step.limits.wall_s == 30.0
+    assert run_step.limits.cpu_s == 30
     assert checker.files(job) == {"sample.sv": MODULE, "test.sv": "t", "ref.sv": "g"}
 
 
 def test_a_run_that_is_killed_for_time_is_a_time_out():
-    checker = CompatibleChecker(iverilog="iverilog", vvp="vvp")
+    checker = VerilogEvalChecker("iverilog", "vvp")
     clean = CommandResult(returncode=0, stdout="", stderr="", duration_s=0.1)
     killed = CommandResult(returncode=-9, stdout=PASS, stderr="", duration_s=30.0, is_timed_out=True)
-    job = CompatibleJob(candidate=MODULE, testbench="t", golden="g")
-    assert checker.parse(job, [clean, killed], {}).letter == "T"
-    assert not checker.parse(job, [clean, killed], {}).passed
+    job = VerilogEvalJob(candidate=MODULE, testbench="t", golden="g")
+    assert checker.parse(job, [clean, killed], {}) == "T"
