@@ -25,7 +25,7 @@ def gpu_check(monkeypatch):
 def test_without_a_gpu_it_says_so_and_exits_3():
     run = subprocess.run(
         [sys.executable, str(BENCHMARKS / "gpu_check.py")],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": ""},
         capture_output=True,
         text=True,
         timeout=120,
