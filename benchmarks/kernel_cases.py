@@ -2,8 +2,8 @@
 
 The torch sides are what one would write: `torch` holds all logits and their log-softmax in fp32 and multiplies the loss
 by the gate's mask; `compile` is torch.compile of it; `chunked` takes 256 rows at a time under checkpointing. Entropies
-choose the gate and carry no gradient. Floors: a copy of the logits (two for a forward and a backward pass), or the
-matrix products that are left when the gate's closed rows are not computed, in the type that the processor multiplies.
+choose the gate and carry no gradient. Floors: a copy of the logits (and one into new memory for a backward pass), or
+the matrix products that are left when closed rows are not computed, in the type that the processor multiplies.
 """
 
 from collections.abc import Callable
@@ -162,7 +162,9 @@ def floor(case: Case, inputs: Inputs) -> Run | None:
     if case.op == "earl::token_logprob_entropy":
         logits = inputs.leaves[0].detach()
         buffer = torch.empty_like(logits)
-        return lambda: tuple(buffer.copy_(logits) for _ in range(1 if case.passes == "forward" else 2))
+        if case.passes == "forward":
+            return lambda: (buffer.copy_(logits),)
+        return lambda: (buffer.copy_(logits), logits.clone())  # the gradient is new memory
     return None
 
 

@@ -16,7 +16,11 @@
 #define EARL_INLINE inline __attribute__((always_inline))
 
 #if defined(__x86_64__)
+#if defined(__clang__)  // it ignores an attribute as a whole when it does not know a part of it
+#define EARL_AVX512 __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"), min_vector_width(512)))
+#else
 #define EARL_AVX512 __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#endif
 #define EARL_AVX2 __attribute__((target("avx2,fma")))
 #endif
 
