@@ -65,11 +65,6 @@ inline void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tenso
   out.copy_(at::mm(a.to(stats_type(a.scalar_type())), b.to(stats_type(b.scalar_type()))));
 }
 
-// out += a b, with `out` in the type of the sums.
-inline void multiply_add(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  out.addmm_(a.to(out.scalar_type()), b.to(out.scalar_type()));
-}
-
 #else
 
 using DeviceOf = c10::cuda::CUDAGuard;
@@ -81,10 +76,17 @@ inline void multiply(at::Tensor out, const at::Tensor& a, const at::Tensor& b) {
   at::mm_out(out, a, b, out.scalar_type());
 }
 
-inline void multiply_add(at::Tensor out, const at::Tensor& a, const at::Tensor& b) {
-  at::addmm_out(out, out, a, b, out.scalar_type());
-}
-
 #endif
+
+// out += a b, with `out` in the type of the sums; `product` is like it, for factors of another type: torch's addmm does
+// not add short factors to a wider sum.
+inline void multiply_add(at::Tensor out, const at::Tensor& a, const at::Tensor& b, const at::Tensor& product) {
+  if (a.scalar_type() == out.scalar_type()) {
+    at::addmm_out(out, out, a, b);
+  } else {
+    multiply(product, a, b);
+    out.add_(product);
+  }
+}
 
 }  // namespace earl::cuda

@@ -4,6 +4,7 @@
 // summed and kept in fp32; our kernels reduce it at once, or turn it into its own gradient, which two more products
 // consume. The backward pass computes only rows that have a gradient: finding them is its one wait for the GPU.
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
@@ -150,6 +151,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy_back
   const Head head = make_head(hidden, weight, bias, hidden_rows, gemm_dtype);
   const at::Tensor none = at::empty({0}, hidden.options());
   at::Tensor grad_hidden_rows = needs[0] ? at::zeros(head.hidden.sizes(), head.buffer.options()) : none;
+  const at::Tensor product = needs[0] && head.type != stats ? at::empty_like(grad_hidden_rows) : none;
   at::Tensor grad_weight = needs[1] ? at::empty(weight.sizes(), weight.options()) : none;
   at::Tensor grad_bias = needs[2] && bias.has_value() ? at::empty(bias->sizes(), bias->options()) : none;
   const at::Tensor gradients = head.type == stats ? head.buffer : at::empty(head.buffer.sizes(), hidden.options().dtype(head.type));
@@ -161,7 +163,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy_back
       using grad_t = kernel_t<scalar_t>;
       write_gradient<acc_t<grad_t>, grad_t>(tile, rows, temperature, grad);
     });
-    if (needs[0]) multiply_add(grad_hidden_rows, grad, weight_tile);
+    if (needs[0]) multiply_add(grad_hidden_rows, grad, weight_tile, product);
     if (needs[1]) multiply_into(grad_weight.narrow(0, first, grad.size(1)), grad.t(), head.hidden);
     if (grad_bias.numel() > 0) grad_bias.narrow(0, first, grad.size(1)).copy_(grad.sum(0, false, stats));
   }

@@ -11,8 +11,10 @@ namespace earl::cuda {
 
 // Grid: (rows, slices of the tile). `states` is [rows, num_parts]; the tile's parts start at `first_part`.
 // `chosen` [rows] is written by the part that holds the row's target.
+//
+// Four blocks a multiprocessor: without this ptxas aims at more of them in fp64 and spills.
 template <typename scalar>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, 4)
     softmax_parts(TileOfLogits<scalar> tile, const int64_t* targets, acc_t<scalar> inverse_temperature,
                   SoftmaxState<acc_t<scalar>>* states, int num_parts, int first_part, acc_t<scalar>* chosen) {
   using acc = acc_t<scalar>;

@@ -12,8 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 GPUS = re.search(r"^GPUS = \((.+?)\)", (ROOT / "setup.py").read_text(), re.MULTILINE)[1].split(", ")
 NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 needs_nvcc = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
-# softmax_parts in fp64 keeps 8 bytes on the stack for the rescaling of its sums: fp64 is for gradient checks.
-MAY_SPILL = {"softmax_parts<double>"}
 
 
 def _resources(log: str) -> dict[tuple[str, str], dict[str, int]]:
@@ -36,7 +34,7 @@ def _resources(log: str) -> dict[tuple[str, str], dict[str, int]]:
 
 
 @needs_nvcc
-def test_kernels_compile_for_each_gpu_and_reductions_do_not_spill(tmp_path):
+def test_kernels_compile_for_each_gpu_and_do_not_spill(tmp_path):
     targets = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in GPUS]
     command = [NVCC, "-std=c++17", "-O3", *targets, "--fatbin", "-Xptxas", "-v", str(ROOT / "csrc/cuda/launchers.cu")]
     run = subprocess.run(
@@ -47,10 +45,9 @@ def test_kernels_compile_for_each_gpu_and_reductions_do_not_spill(tmp_path):
     resources = _resources(run.stderr)
     assert {gpu for _, gpu in resources} == set(GPUS)
     assert len({kernel for kernel, _ in resources}) == len(resources) / len(GPUS) >= 20
-    spilling = {kernel for (kernel, _), used in resources.items() if used["spilled"]}
-    assert spilling <= MAY_SPILL
-    # 65,536 registers of a multiprocessor, blocks of 256 threads: at most 64 a thread leave room for four blocks.
-    assert max(used["registers"] for used in resources.values()) <= 64
+    assert {kernel: used for kernel, used in resources.items() if used["spilled"]} == {}
+    # 65,536 registers of a multiprocessor and blocks of 256 threads: room for three blocks.
+    assert max(used["registers"] for used in resources.values()) <= 80
 
 
 @needs_nvcc
