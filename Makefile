@@ -42,6 +42,7 @@ $(VENV_VLLM)/.installed: | setup
 
 # The C++ under sanitizers, in builds of their own: the CPU ops and their tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, the CUDA kernels with real threads on the CPU under these and under ThreadSanitizer.
+# Left out are tests whose bounds on rounding hold for vectorised sums only: a sanitizer keeps loops from being that.
 SANITIZED := build/sanitized
 KERNELS := -std=c++20 -O1 -g1 -Wall -Wno-unknown-pragmas -DEARL_ON_CPU_THREADS -pthread -I csrc -x c++ \
   csrc/cuda/launchers.cu tests/csrc/cuda_threads.cpp
@@ -60,7 +61,8 @@ test-sanitizers: setup
 	@LD_PRELOAD="$(call runtime,libasan.so) $(call runtime,libubsan.so) $(call runtime,libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZED) \
 	  $(BIN)/python -m pytest -o "pythonpath=$(SANITIZED) tests/earl" -p no:cacheprovider \
-	  tests/csrc/test_kernels.py $(wildcard tests/earl/test_ops*.py)
+	  -k "not extended_precision and not naive_path and not gradients_agree_with_float64" \
+	  tests/csrc/test_kernels.py tests/csrc/test_gpu_check.py $(wildcard tests/earl/test_ops*.py)
 
 # A wheel of the CPU ops for other machines with this Python and torch, in dist/.
 wheel: setup
