@@ -1,6 +1,5 @@
 // CPU kernels of a decoding step: attention of single tokens over a prompt that a group shares and over their own
 // response, and drawing the next token from logits in one pass. What they mean: earl/engine/decode_ops.py.
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -12,13 +11,13 @@
 #include <tuple>
 #include <vector>
 
-#include "simd.h"
+#include "parallel.h"
+#include "rows.h"
 
 namespace earl {
 namespace {
 
 constexpr int64_t kLanes = 32;   // values computed side by side: they fit the registers of every instruction set
-constexpr int64_t kBlock = 512;  // logits widened at once
 
 // scores[s][t] = sum over d of query[s][d] keys[d][t], for t < count. count is rounded up to whole lanes, which must be
 // readable.
@@ -77,8 +76,8 @@ EARL_INLINE void softmax(float* scores, int64_t count) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t t = 0; t < count; ++t) {
-    const float d = scores[t] - max;
-    const float e = d < kExpLowest<float> ? 0.0f : exp_nonpositive(d < kExpLowest<float> ? kExpLowest<float> : d);
+    const float exponent = (scores[t] - max) * static_cast<float>(kLog2E);
+    const float e = exp2_nonpositive(exponent < kExponentFloor<float> ? kExponentFloor<float> : exponent);
     scores[t] = e;
     sum += e;
   }
@@ -183,103 +182,64 @@ struct AttendTasks {
   }
 };
 
-// Draws from softmax(logits / T) by inverse transform. The first pass keeps the sum of e = exp((z - m) / T) of each block
-// under the maximum m of the time, and what log-prob and entropy need (see token_logprob_entropy_cpu.cpp); the draw then
-// walks over the blocks' sums and through one block.
-template <typename scalar>
+// Draws from softmax(logits / T) by inverse transform. While the statistics of a row are taken, the running sum and the
+// running maximum after each block are kept; the draw finds the block in them and walks through that block alone.
 struct SampleRows {
-  const scalar* logits;
-  int64_t row_stride;
+  const float* logits;
   int64_t vocab;
   const double* uniforms;  // in [0, 1)
-  float inverse_temperature;
+  Scale<float> scale;
   int64_t* token_ids;
   float* logprob;
   float* entropy;
 
   EARL_INLINE void operator()(int64_t begin, int64_t end) const {
-    const int64_t num_blocks = (vocab + kBlock - 1) / kBlock;
-    std::vector<float> block_sums(num_blocks);
-    std::vector<float> block_maxima(num_blocks);
-    for (int64_t row = begin; row < end; ++row) one(row, block_sums.data(), block_maxima.data());
-  }
-
-  EARL_INLINE void one(int64_t row, float* block_sums, float* block_maxima) const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
-    const scalar* row_logits = logits + row * row_stride;
-    float buffer[kBlock];
-    float max = -kInfinity;
-    double sum = 0.0;
-    double weighted = 0.0;
-    for (int64_t start = 0, block = 0; start < vocab; start += kBlock, ++block) {
-      const int64_t size = std::min(kBlock, vocab - start);
-      float block_max = -kInfinity;
-#pragma omp simd reduction(max : block_max)
-      for (int64_t i = 0; i < size; ++i) {
-        buffer[i] = widen(row_logits[start + i]);
-        block_max = buffer[i] > block_max ? buffer[i] : block_max;
+    std::vector<RowState<float>> after((vocab + kBlock - 1) / kBlock);
+    for (int64_t row = begin; row < end; ++row) {
+      const float* row_logits = logits + row * vocab;
+      RowState<float> state;
+      for (size_t block = 0; block < after.size(); ++block) {
+        const int64_t start = static_cast<int64_t>(block) * kBlock;
+        accumulate<false>(state, row_logits + start, nullptr, std::min(kBlock, vocab - start), scale);
+        after[block] = state;
       }
-      if (block_max > max) {
-        const double delta = (double{max} - double{block_max}) * inverse_temperature;
-        const double factor = std::exp(delta);
-        weighted = factor > 0.0 ? factor * (weighted + delta * sum) : 0.0;
-        sum *= factor;
-        max = block_max;
-      }
-      const float shift = max == -kInfinity ? 0.0f : max;
-      float block_sum = 0;
-      float block_weighted = 0;
-#pragma omp simd reduction(+ : block_sum, block_weighted)
-      for (int64_t i = 0; i < size; ++i) {
-        const float d = (buffer[i] - shift) * inverse_temperature;
-        const float bounded = d < kExpLowest<float> ? kExpLowest<float> : d;
-        const float e = d < kExpLowest<float> ? 0.0f : exp_nonpositive(bounded);
-        block_sum += e;
-        block_weighted += bounded * e;
-      }
-      sum += block_sum;
-      weighted += block_weighted;
-      block_sums[block] = block_sum;
-      block_maxima[block] = shift;
+      token_ids[row] = draw(row_logits, after, uniforms[row] * state.sum);
+      double logsumexp;
+      finish(state, row_logits[token_ids[row]], scale, logprob + row, entropy + row, &logsumexp);
     }
-    const int64_t token = draw(row_logits, block_sums, block_maxima, max, uniforms[row] * sum);
-    const double log_sum = std::log(sum);
-    token_ids[row] = token;
-    logprob[row] = static_cast<float>((double{widen(row_logits[token])} - max) * inverse_temperature - log_sum);
-    entropy[row] = static_cast<float>(log_sum - weighted / sum);
   }
 
-  // Whether no block after this one holds a token that can be drawn.
-  EARL_INLINE bool is_last(const float* block_sums, int64_t block) const {
-    const int64_t num_blocks = (vocab + kBlock - 1) / kBlock;
-    for (++block; block < num_blocks; ++block) {
-      if (block_sums[block] > 0.0f) return false;
-    }
-    return true;
-  }
-
-  // The first token at which the running sum of exp((z - max) / T) exceeds `target`; the last possible one should rounding
-  // leave none.
-  EARL_INLINE int64_t draw(const scalar* row_logits, const float* block_sums, const float* block_maxima, float max,
-                           double target) const {
+  // The first token at which the running sum exceeds `target`; where rounding leaves none, the last of those that have
+  // any probability.
+  EARL_INLINE int64_t draw(const float* row_logits, const std::vector<RowState<float>>& after, double target) const {
+    const float max = after.back().max;
     double before = 0.0;
-    int64_t last = 0;
-    for (int64_t start = 0, block = 0; start < vocab; start += kBlock, ++block) {
-      const double factor = std::exp((double{block_maxima[block]} - max) * inverse_temperature);
-      const double of_block = factor * block_sums[block];
-      if (!(of_block > 0.0)) continue;
-      const int64_t size = std::min(kBlock, vocab - start);
-      if (before + of_block > target || is_last(block_sums, block)) {
-        double running = before;
-        for (int64_t i = 0; i < size; ++i) {
-          const float d = (widen(row_logits[start + i]) - max) * inverse_temperature;
-          const float e = d < kExpLowest<float> ? 0.0f : exp_nonpositive(d);
-          running += e;
-          if (e > 0.0f) last = start + i;
-          if (e > 0.0f && running > target) return last;
-        }
+    for (size_t block = 0; block < after.size(); ++block) {
+      const double sum = after[block].sum * std::exp2((double{after[block].max} - double{max}) * scale.exponent);
+      if (sum > target) {
+        const int64_t token = walk(row_logits, static_cast<int64_t>(block), max, before, target);
+        if (token >= 0) return token;
       }
-      before += of_block;
+      if (sum > before) before = sum;
+    }
+    for (size_t block = after.size(); block-- > 0;) {
+      const int64_t token = walk(row_logits, static_cast<int64_t>(block), max, 0.0, HUGE_VAL);
+      if (token >= 0) return token;
+    }
+    return vocab - 1;  // nothing has a probability: the row holds a NaN, which its statistics show
+  }
+
+  // The token of a block at which the sum, `before` its first one, exceeds `target`, or its last one of any
+  // probability; -1 where there is none.
+  EARL_INLINE int64_t walk(const float* row_logits, int64_t block, float max, double before, double target) const {
+    int64_t last = -1;
+    for (int64_t i = block * kBlock; i < std::min(vocab, (block + 1) * kBlock); ++i) {
+      const float exponent = (row_logits[i] - max) * scale.exponent;
+      const float e = exp2_nonpositive(exponent < scale.floor ? scale.floor : exponent);
+      if (!(e > 0.0f)) continue;
+      last = i;
+      before += e;
+      if (before > target) return i;
     }
     return last;
   }
@@ -349,8 +309,7 @@ at::Tensor decode_attention(const at::Tensor& qkv, const at::Tensor& cos, const 
                                    keys.size(3),
                                    lengths.const_data_ptr<int64_t>(),
                                    context.mutable_data_ptr<scalar>()};
-    at::parallel_for(0, num_rows * heads_kv, 4,
-                     [&](int64_t begin, int64_t end) { run_on_best_isa(body, begin, end); });
+    for_rows(body, num_rows * heads_kv, prompt_keys.size(3) * dim);
   };
   if (qkv.scalar_type() == at::kFloat) {
     run(0.0f);
@@ -376,15 +335,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> sample_tokens(const at::Tensor& l
   at::Tensor token_ids = at::empty({num_rows}, logits.options().dtype(at::kLong));
   at::Tensor logprob = at::empty({num_rows}, logits.options());
   at::Tensor entropy = at::empty({num_rows}, logits.options());
-  const SampleRows<float> body{dense.const_data_ptr<float>(),
-                               logits.size(1),
-                               logits.size(1),
-                               dense_uniforms.const_data_ptr<double>(),
-                               static_cast<float>(1.0 / temperature),
-                               token_ids.mutable_data_ptr<int64_t>(),
-                               logprob.mutable_data_ptr<float>(),
-                               entropy.mutable_data_ptr<float>()};
-  at::parallel_for(0, num_rows, 1, [&](int64_t begin, int64_t end) { run_on_best_isa(body, begin, end); });
+  const SampleRows body{dense.const_data_ptr<float>(),
+                        logits.size(1),
+                        dense_uniforms.const_data_ptr<double>(),
+                        Scale<float>(temperature),
+                        token_ids.mutable_data_ptr<int64_t>(),
+                        logprob.mutable_data_ptr<float>(),
+                        entropy.mutable_data_ptr<float>()};
+  for_rows(body, num_rows, logits.size(1));
   return {token_ids, logprob, entropy};
 }
 

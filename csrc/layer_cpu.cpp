@@ -3,7 +3,6 @@
 //
 // A row is computed in float (double for double) whatever it is stored in.
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -15,21 +14,12 @@
 #include <optional>
 #include <tuple>
 
-#include "simd.h"
+#include "parallel.h"
 
 namespace earl {
 namespace {
 
-constexpr int64_t kElementsPerTask = 1 << 14;
 constexpr int64_t kWeightChunks = 16;  // partial sums of a weight's gradient: fixed, so that threads change no bit
-
-int64_t grain_for(int64_t width) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, width)); }
-
-template <typename Body>
-void for_rows(const Body& body, int64_t num_rows, int64_t width) {
-  at::parallel_for(0, num_rows, grain_for(width),
-                   [&](int64_t begin, int64_t end) { run_on_best_isa(body, begin, end); });
-}
 
 // stream: the residual's type (float or double); scalar: what projections multiply in (float, double or BFloat16).
 template <typename stream, typename scalar>
@@ -119,8 +109,8 @@ struct AddNormBackwardChunks {
 
 template <typename acc>
 EARL_INLINE acc sigmoid(acc x) {
-  const acc magnitude = x < 0 ? x : -x;
-  const acc e = exp_nonpositive(magnitude < kExpLowest<acc> ? kExpLowest<acc> : magnitude);
+  const acc exponent = (x < 0 ? x : -x) * static_cast<acc>(kLog2E);
+  const acc e = exp2_nonpositive(exponent < kExponentFloor<acc> ? kExponentFloor<acc> : exponent);
   return (x < 0 ? e : acc(1)) / (1 + e);
 }
 
