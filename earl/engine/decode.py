@@ -51,6 +51,8 @@ class DecodeEngine:
             if on_completion is not None:
                 on_completion(index, sample, completion)
 
+        if not prompts:
+            return []
         weights = LlamaWeights(self._policy.model, self._dtype)
         _Rows(weights, prompt_ids, sampling, self._max_rows).run(encoder.stop_token_ids, finish)
         return results
@@ -69,6 +71,7 @@ class _Rows:
         num_prompts = min(len(prompt_ids), self._num_places)  # more prompts are never under way at once
         self._caches = self._empty_caches(num_prompts, max(map(len, prompt_ids)))
         self._prompt_lengths = torch.zeros(num_prompts, dtype=torch.int64, device=self._device)
+        self._last_hidden = weights.embedding.new_zeros((num_prompts, weights.embedding.shape[1]))  # of each prompt
         self._free_slots = list(range(num_prompts))[::-1]
         self._slot_of: dict[int, int] = {}  # prompt under way -> its slot
         self._alive: list[tuple[int, int, RowRecord]] = []  # by place: prompt, sample, record
@@ -142,8 +145,6 @@ class _Rows:
                 start = span.stop
 
         hidden = prefill(self._weights, prompts, keep)
-        if not hasattr(self, "_last_hidden"):
-            self._last_hidden = hidden.new_zeros((self._prompt_lengths.numel(), hidden.shape[1]))
         self._last_hidden[slots] = hidden
         self._prompt_lengths[slots] = torch.tensor([len(prompt) for prompt in prompts], device=self._device)
 
