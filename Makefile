@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test test-vllm test-sanitizers wheel lint format setup simulators container-test rebuild clean
+.PHONY: demo test test-vllm test-sanitizers wheel lint format setup simulators container-test bench-trl rebuild clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
@@ -74,6 +74,11 @@ lint: setup
 # Builds the judge's image and runs it: by docker or podman, else by buildah on a base of debootstrap (root).
 container-test: setup
 	@PYTHONPATH=. $(BIN)/python tests/container/prove_image.py
+
+# A whole training step beside TRL's, which is installed for it. Minutes; options: make bench-trl ARGS="--pairs 3"
+bench-trl: setup
+	@$(call quietly,$(PIP) --no-build-isolation --editable ".[trl]")
+	@$(BIN)/python benchmarks/train_step.py --against trl --json $(ARGS)
 
 format: setup
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

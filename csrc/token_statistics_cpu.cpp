@@ -87,7 +87,10 @@ Nucleus nucleus(std::vector<acc>& exponents, double total, double top_p) {
   for (int64_t i = 0; i < size && mass < top_p * total; ++i) {
     if (i == sorted) {
       sorted = std::min(size, std::max<int64_t>(64, 8 * sorted));
-      std::partial_sort(exponents.begin() + i, exponents.begin() + sorted, exponents.end(), std::greater<acc>());
+      const auto first = exponents.begin() + i;
+      const auto last = exponents.begin() + sorted;
+      if (last != exponents.end()) std::nth_element(first, last, exponents.end(), std::greater<acc>());
+      std::sort(first, last, std::greater<acc>());
     }
     const double e = std::exp2(double{exponents[i]});
     mass += e;

@@ -31,7 +31,8 @@ class RunConfig(Section):
 
 class ModelConfig(Section):
     path: str = "smollm2-135m-instruct"  # a Hugging Face folder, a hub name, or an alias of earl.model_source
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the sampler's weights and of autocast; masters are fp32
+    # Of projections, in sampler and autocast; masters are fp32. auto: bfloat16 where the machine has units for it.
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     ops: Literal["compiled", "reference"] = "compiled"  # reference: plain torch, slower, all logits in memory
 
 
@@ -73,7 +74,7 @@ class TrainConfig(Section):
     num_problems: Positive = 8  # groups in one step
     group_size: Annotated[int, Field(ge=2)] = 8
     num_minibatches: Positive = 1  # optimiser updates on one batch of rollouts
-    micro_batch_tokens: Positive = 4096
+    micro_batch_tokens: Positive = 2048
     learning_rate: NonNegative = 2e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: NonNegative = 0.0

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from earl import ops
 from earl.group_attention import block_up, group_attention
+from earl.llama_pass import is_supported, llama_hidden_states
 from earl.ops import TokenStats
 from earl.policy import head_weight
 
@@ -78,20 +79,33 @@ def autocast(model: PreTrainedModel, dtype: torch.dtype) -> AbstractContextManag
     return torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
-    """Final hidden states (response tokens of all layouts in order, H) at the positions that predict them.
+def hidden_states(model: PreTrainedModel, layouts: list[Layout], rows: torch.Tensor | None = None) -> torch.Tensor:
+    """Final hidden states (R, H) at the positions that predict `rows` of the layouts' response tokens; None is all.
 
     Layouts lie end to end in one row without padding where the model takes an attention function of ours.
     """
+    rows = torch.arange(sum(layout.targets.numel() for layout in layouts)) if rows is None else rows
+    if is_supported(model):
+        return llama_hidden_states(
+            model,
+            torch.cat([layout.token_ids_S for layout in layouts]),
+            torch.cat([layout.positions_S for layout in layouts]),
+            [(layout.prompt_length, layout.fed_lengths) for layout in layouts],
+            _packed_positions(layouts)[rows],
+        )
     if type(model).is_backend_compatible():
-        return _packed_hidden_states(model, layouts)
-    return _padded_hidden_states(model, layouts)
+        return _packed_hidden_states(model, layouts)[rows]
+    return _padded_hidden_states(model, layouts)[rows]
+
+
+def _packed_positions(layouts: list[Layout]) -> torch.Tensor:
+    """Where each response token is predicted, the layouts lying end to end."""
+    starts = itertools.accumulate((layout.token_ids_S.numel() for layout in layouts), initial=0)
+    return torch.cat([start + layout.predicted_at for start, layout in zip(starts, layouts, strict=False)])
 
 
 def _packed_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
     device = model.device
-    starts = itertools.accumulate((layout.token_ids_S.numel() for layout in layouts), initial=0)
-    index = [start + layout.predicted_at for start, layout in zip(starts, layouts, strict=False)]
     with group_attention(model):
         output = model.base_model(
             input_ids=torch.cat([layout.token_ids_S for layout in layouts])[None].to(device),
@@ -99,7 +113,7 @@ def _packed_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torc
             blocks=block_up([(layout.prompt_length, layout.fed_lengths) for layout in layouts], device),
             use_cache=False,
         )
-    return output.last_hidden_state[0, torch.cat(index).to(device)]
+    return output.last_hidden_state[0, _packed_positions(layouts).to(device)]
 
 
 def _padded_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
@@ -141,10 +155,10 @@ def token_stats(
     would differ by one or two of them.
     """
     with autocast(model, dtype):
-        hidden_RH = hidden_states(model, layouts)
+        hidden_RH = hidden_states(model, layouts, rows)
     targets = torch.cat([layout.targets for layout in layouts]).to(model.device)
     if rows is not None:
-        hidden_RH, targets = hidden_RH[rows], targets[rows]
+        targets = targets[rows]
     weight_VH = head_weight(model)
     with autocast(model, head_dtype):
         return ops.in_force().linear_token_logprob_entropy(

@@ -1,7 +1,8 @@
 """Attention over packed groups: each response sees its prompt and itself, nothing is computed across responses.
 
 The rest of the model works row by row, so groups of any size lie end to end in one row of tokens, without padding.
-Here they are padded for the attention alone, prompts and responses apart, as transformers' attention interface allows.
+On a CPU the attention needs none either (`earl.group_flash`). Elsewhere groups are padded for the attention alone,
+prompts and responses apart, as transformers' attention interface allows.
 Shapes: _N packed tokens, _P prompts by longest prompt, _R responses by longest response, D head width.
 """
 
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
+from earl.group_flash import Groups, flash_group_attention
 from toolchain.errors import UsageError
 
 NAME = "earl_group"
@@ -31,10 +33,11 @@ class Blocks:
     prompt_visible: torch.Tensor  # (P, 1, Lp, Lp) bool, [query, key]
     response_visible: torch.Tensor  # (R, 1, Lr, Lp + Lr) bool
     longest: int  # positions of the longest prompt and response together
+    groups: Groups
 
 
-def block_up(groups: list[tuple[int, list[int]]], device: torch.device) -> Blocks:
-    """The blocks of groups, each given as (prompt length, fed length of each response), packed in that order."""
+def block_up(groups: Groups, device: torch.device) -> Blocks:
+    """The blocks of groups packed end to end."""
     prompt_lengths = torch.tensor([length for length, _ in groups])
     response_lengths = torch.tensor([length for _, lengths in groups for length in lengths])
     prompt_of_R = torch.tensor([number for number, (_, lengths) in enumerate(groups) for _ in lengths])
@@ -64,6 +67,7 @@ def block_up(groups: list[tuple[int, list[int]]], device: torch.device) -> Block
         prompt_visible=_causal(longest_prompt).expand(len(groups), 1, -1, -1).to(device),
         response_visible=torch.cat([sees_prompt, sees_itself], dim=2)[:, None].to(device),
         longest=longest_prompt + longest_response,
+        groups=groups,
     )
 
 
@@ -111,6 +115,17 @@ def attend(  # noqa: PLR0913  (transformers' signature)
             f"this model's attention (softcap {softcap}, dropout {dropout}, window {sliding_window} for "
             f"{blocks.longest} positions) does not fit packed groups; shorten prompts and responses, or choose another"
         )
+    if query.device.type == "cpu":
+        # Under autocast a model's rotation leaves queries and keys in fp32.
+        tensors = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
+        return flash_group_attention(*tensors, blocks.groups, scaling)[None], None
+    return attend_padded(query, key, value, blocks, scaling), None
+
+
+def attend_padded(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocks: Blocks, scaling: float
+) -> torch.Tensor:
+    """`attend` on any device: prompts and responses padded to blocks, with masks."""
     query, key, value = (_padded(tensor[0].transpose(0, 1), blocks) for tensor in (query, key, value))
     num_prompt_slots = blocks.prompt_shape[0] * blocks.prompt_shape[1]
     prompts = [_block(tensor[:num_prompt_slots], blocks.prompt_shape) for tensor in (query, key, value)]
@@ -122,7 +137,7 @@ def attend(  # noqa: PLR0913  (transformers' signature)
     )
     of_responses = _attend_block(responses[0], *seen, blocks.response_visible, scaling)
     slots = torch.cat([block.transpose(1, 2).flatten(0, 1) for block in (of_prompts, of_responses)])
-    return _Move.apply(slots, blocks.slot_of_N, blocks.slots, blocks.is_padding)[None], None
+    return _Move.apply(slots, blocks.slot_of_N, blocks.slots, blocks.is_padding)[None]
 
 
 def _padded(tokens: torch.Tensor, blocks: Blocks) -> torch.Tensor:

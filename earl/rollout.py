@@ -48,18 +48,27 @@ class RolloutJudge:
 
     def __init__(self, farm: Judge, journal: VerdictJournal, rewards: RewardConfig, run_seed: int) -> None:
         self._farm, self._journal, self._rewards, self._run_seed = farm, journal, rewards, run_seed
+        self._under_way: dict[str, Judgement | Future[Judgement]] = {}
+
+    def submit(self, problem: Problem, completion: Completion, epoch: int) -> None:
+        """Start to judge a completion ahead of the call that asks for it. It changes when, not what, is judged."""
+        seed = group_seed(self._run_seed, problem.problem_id, epoch)
+        key = judgement_key(problem, completion.text, seed)
+        if key not in self._under_way:
+            self._under_way[key] = self._start(problem, completion.text, seed)
 
     def __call__(self, problems: list[Problem], completions: list[list[Completion]], epoch: int) -> list[list[Rollout]]:
         """Rollouts in the order of the completions. Raises DeadlineExceeded when the farm does not answer."""
-        pending: list[list[Judgement | Future[Judgement]]] = []
+        for problem, group in zip(problems, completions, strict=True):
+            for completion in group:
+                self.submit(problem, completion, epoch)
+        pending, self._under_way = self._under_way, {}
+        rollouts = []
         for problem, group in zip(problems, completions, strict=True):
             seed = group_seed(self._run_seed, problem.problem_id, epoch)
-            pending.append([self._start(problem, completion.text, seed) for completion in group])
-        rollouts = []
-        for problem, group, row in zip(problems, completions, pending, strict=True):
-            seed = group_seed(self._run_seed, problem.problem_id, epoch)
             members = []
-            for completion, item in zip(group, row, strict=True):
+            for completion in group:
+                item = pending[judgement_key(problem, completion.text, seed)]
                 judgement = self._finish(problem, completion.text, seed, item)
                 members.append(self._rollout(problem, completion, judgement))
             rollouts.append(members)

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from earl import checkpoint
 from earl.config import Config
-from earl.engine import DTYPES
+from earl.engine import compute_dtype
 from earl.forward import Layout, Sequences, lay_out, token_stats
 from earl.hooks import Hooks
 from earl.metrics import MetricsLog
@@ -102,7 +102,7 @@ def _step(
     started = time.perf_counter()
     for parameters in optimizer.param_groups:
         parameters["lr"] = learning_rate_at(step, num_steps, config)
-    dtype = DTYPES[config.model.dtype]
+    dtype = compute_dtype(config.model.dtype)
     stats = token_stats(model, examples, temperature=1.0, dtype=dtype, head_dtype=dtype)
     loss = -stats.logprob.mean()
     loss.backward()

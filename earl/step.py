@@ -23,14 +23,16 @@ from earl.batch import (
     without_truncated,
 )
 from earl.config import Config
-from earl.engine import DTYPES
+from earl.engine import compute_dtype
+from earl.engine.decode import DecodeEngine
+from earl.engine.hf import HfEngine
 from earl.forward import Layout, Sequences, lay_out, micro_batches, token_stats
 from earl.gate import make_gate
 from earl.loss.correction import correction_level, correction_weights
 from earl.loss.kl import estimator_of
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
 from earl.policy import Policy
-from earl.rollout import CONTROLS
+from earl.rollout import CONTROLS, RolloutJudge
 from earl.step_metrics import (
     Clock,
     UpdateMetrics,
@@ -41,7 +43,7 @@ from earl.step_metrics import (
     rollout_metrics,
 )
 from earl.types import Rollout, RolloutGroup, TokenBatch
-from hdl_bench.types import Completion, GenerationEngine, Sampling
+from hdl_bench.types import Sampling
 from verifiers.types import Problem
 
 _ROUND_SEED = 1_000_000_000  # between the sampling seeds of a step's rounds
@@ -59,8 +61,8 @@ class Learner:
     policy: Policy
     reference: PreTrainedModel | None  # None: no KL term
     optimizer: torch.optim.Optimizer
-    engine: GenerationEngine
-    judge: Callable[[list[Problem], list[list[Completion]], int], list[list[Rollout]]]
+    engine: DecodeEngine | HfEngine
+    judge: RolloutJudge
     should_stop: Callable[[], bool]
     # Problems for a further round of sampling: (step, round, how many, not these). None: there are no rounds.
     more_problems: Callable[[int, int, int, list[Problem]], list[Problem]] | None = None
@@ -129,7 +131,12 @@ def _sample_and_judge(
         temperature=config.sampling.temperature,
         seed=seed,
     )
-    completions = learner.engine.generate([problem.prompt for problem in problems], sampling)
+    # A completion is judged while others are still being sampled.
+    completions = learner.engine.generate(
+        [problem.prompt for problem in problems],
+        sampling,
+        lambda index, _, completion: learner.judge.submit(problems[index], completion, epoch),
+    )
     clock.mark("sample")
     _stop_if_asked(learner)
     rollouts = learner.judge(problems, completions, epoch)
@@ -169,7 +176,7 @@ def _sampling_stats(learner: Learner, model: PreTrainedModel, layouts: list[Layo
         for indices in micro_batches([x.token_ids_S.numel() for x in layouts], config.train.micro_batch_tokens):
             chosen = [layouts[index] for index in indices]
             stats = token_stats(
-                model, chosen, temperature=config.sampling.temperature, dtype=DTYPES[config.model.dtype]
+                model, chosen, temperature=config.sampling.temperature, dtype=compute_dtype(config.model.dtype)
             )
             sizes = [layout.targets.numel() for layout in chosen]
             columns = zip(indices, stats.logprob.cpu().split(sizes), stats.entropy.cpu().split(sizes), strict=True)
@@ -254,7 +261,7 @@ def _accumulate_gradients(
             learner.policy.model,
             [layouts[index] for index in indices],
             temperature=config.sampling.temperature,
-            dtype=DTYPES[config.model.dtype],
+            dtype=compute_dtype(config.model.dtype),
             rows=rows,
         )
         estimator = estimator_of(config.kl.estimator, config.kl.where)

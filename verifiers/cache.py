@@ -124,6 +124,9 @@ class DiskCache:
                     self._close()
                 else:
                     self._replace()
+            except UnicodeDecodeError:  # damage that SQLite quotes in its message, which Python cannot read then
+                self.num_faults += 1
+                self._replace()
             return None
 
     def _open(self) -> sqlite3.Connection:
@@ -133,7 +136,7 @@ class DiskCache:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last entries, no more
                 connection.execute(_SCHEMA)
-            except sqlite3.Error:
+            except (sqlite3.Error, UnicodeDecodeError):
                 connection.close()
                 raise
             self._connection, self._identity = connection, _identity_of(self._path)

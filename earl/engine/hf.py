@@ -4,14 +4,14 @@ One batch is left-padded; a row that has finished goes on unread until the batch
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from transformers import DynamicCache
 
-from earl.engine.sampling import RowRecord, choose_tokens, chunk_generator, chunk_prompts
+from earl.engine.sampling import RowRecord, choose_tokens, chunk_prompts, row_uniforms
 from earl.policy import Policy, head_weight, unusual_head
 from hdl_bench.types import Completion, Prompt, Sampling
 from toolchain.errors import UsageError
@@ -37,19 +37,34 @@ class HfEngine:
     def update_weights(self, policy_version: int) -> None:
         self._policy_version = policy_version
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
-        """See `hdl_bench.types.GenerationEngine.generate`."""
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        on_completion: Callable[[int, int, Completion], None] | None = None,
+    ) -> list[list[Completion]]:
+        """See `hdl_bench.types.GenerationEngine.generate`.
+
+        `on_completion(prompt, sample, completion)` is told of each completion as soon as it is finished, in any order.
+        """
         prompt_ids = [self._encoder.encode_prompt(prompt) for prompt in prompts]
         results: list[list[Completion]] = [[] for _ in prompts]
-        for number, chunk in enumerate(chunk_prompts(prompt_ids, sampling.num_samples, self._max_rows)):
-            rows = [(index, RowRecord(prompt_ids[index])) for index, count in chunk for _ in range(count)]
-            self._decode([record for _, record in rows], sampling, chunk_generator(sampling.seed, number))
-            for index, record in rows:
+        for chunk in chunk_prompts(prompt_ids, sampling.num_samples, self._max_rows):
+            owners, uniforms = [], []
+            for index, count in chunk:
+                first = len(results[index])
+                owners += [index] * count
+                uniforms += [row_uniforms(sampling, index, sample) for sample in range(first, first + count)]
+            records = [RowRecord(prompt_ids[index]) for index in owners]
+            self._decode(records, sampling, torch.stack(uniforms, dim=1))
+            for index, record in zip(owners, records, strict=True):
                 results[index].append(record.to_completion(self._encoder, self._policy_version))
+                if on_completion is not None:
+                    on_completion(index, len(results[index]) - 1, results[index][-1])
         return results
 
     @torch.inference_mode()
-    def _decode(self, records: list[RowRecord], sampling: Sampling, generator: torch.Generator) -> None:
+    def _decode(self, records: list[RowRecord], sampling: Sampling, uniforms: torch.Tensor) -> None:
         device = self._model.device
         longest = max(len(record.prompt_token_ids) for record in records)
         pads = [longest - len(record.prompt_token_ids) for record in records]
@@ -59,11 +74,11 @@ class HfEngine:
         input_ids, mask = input_ids.to(device), mask.to(device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         cache = DynamicCache(config=self._model.config)
-        for _ in range(sampling.max_tokens):
+        for step in range(sampling.max_tokens):
             with torch.autocast(device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
                 inputs = {"input_ids": input_ids, "attention_mask": mask, "position_ids": positions}
                 logits = self._logits({name: inputs[name] for name in self._inputs}, cache)
-            token_ids, logprobs, entropies = choose_tokens(logits, sampling, generator)
+            token_ids, logprobs, entropies = choose_tokens(logits, sampling, uniforms[step])
             for record, *values in zip(records, token_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True):
                 if not record.is_finished:
                     record.append(*values, stops)

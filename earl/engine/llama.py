@@ -4,15 +4,18 @@ The residual stream, the norms and the head are fp32 and the projections bf16, a
 
 Covers what transformers calls `llama`, `mistral` without a sliding window, and `qwen2`: RMSNorm, rotary positions of
 the default kind, grouped-query attention, SwiGLU. Everything else goes through `earl.engine.hf`.
-Shapes: _P prompts, _L prompt positions, _R rows being decoded, _H hidden, _D head dimension.
+Shapes: _P prompts, _R rows being decoded, _N tokens, _H hidden, _D head dimension.
 """
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
+from earl.layer_ops import add_rms_norm, rotate, silu_mul
 from earl.policy import head_weight
 
 _HAS_PACKING = torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -63,20 +66,11 @@ class _Layer:
     down: Projection
 
 
-@dataclass(slots=True)
-class PromptCache:
-    """Keys and values of the prompts, shared by all rows of a prompt."""
-
-    keys: list[torch.Tensor]  # per layer (P, heads_kv, D, L): transposed for the score product
-    values: list[torch.Tensor]  # per layer (P, heads_kv, L, D)
-    bias_PL: torch.Tensor  # fp32, 0 on the prompt's tokens, -inf on padding
-
-
 class LlamaWeights:
-    """Decoding copies of a model's weights, refreshed by `update`."""
+    """A model's weights as they are now, laid out for decoding. Norms, embedding and head are the model's own."""
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        self._model, self.dtype = model, dtype
+        self.dtype = dtype
         config = model.config
         self.num_heads = config.num_attention_heads
         self.num_kv_heads = config.num_key_value_heads
@@ -86,87 +80,81 @@ class LlamaWeights:
         theta = rope.get("rope_theta", 10_000.0)
         exponents = torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim
         self._inverse_frequencies = 1.0 / (theta**exponents)
-        self.update()
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Copy the model's weights as they are now."""
 
         def copy(*tensors: torch.Tensor) -> torch.Tensor:
-            return torch.cat([tensor.detach() for tensor in tensors]).to(self.dtype)
+            return torch.cat([tensor.detach().to(self.dtype) for tensor in tensors])
 
-        body = self._model.model
+        body = model.model
         self.layers = []
         for layer in body.layers:
             attention, mlp = layer.self_attn, layer.mlp
             biases = (attention.q_proj.bias, attention.k_proj.bias, attention.v_proj.bias)
             self.layers.append(
                 _Layer(
-                    norm_1=layer.input_layernorm.weight.detach().clone(),
+                    norm_1=layer.input_layernorm.weight.detach(),
                     qkv=Projection(
                         copy(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
                         None if biases[0] is None else copy(*biases),
                     ),
-                    out=Projection(copy(attention.o_proj.weight)),
-                    norm_2=layer.post_attention_layernorm.weight.detach().clone(),
+                    out=Projection(attention.o_proj.weight.detach().to(dtype)),
+                    norm_2=layer.post_attention_layernorm.weight.detach(),
                     gate_up=Projection(copy(mlp.gate_proj.weight, mlp.up_proj.weight)),
-                    down=Projection(copy(mlp.down_proj.weight)),
+                    down=Projection(mlp.down_proj.weight.detach().to(dtype)),
                 )
             )
-        self.embedding = body.embed_tokens.weight.detach().clone()
-        self.norm = body.norm.weight.detach().clone()
-        head = head_weight(self._model)
-        self._head = self.embedding if head is body.embed_tokens.weight else head.detach().clone()
+        self.embedding = body.embed_tokens.weight.detach()
+        self.norm = body.norm.weight.detach()
+        self._head = head_weight(model).detach()
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin, shape (*positions, D), fp32."""
+        """cos and sin, shape (*positions, D / 2), fp32."""
         angles = positions.to(torch.float32).unsqueeze(-1) * self._inverse_frequencies.to(positions.device)
-        angles = torch.cat([angles, angles], dim=-1)
         return angles.cos(), angles.sin()
 
     def logits(self, hidden_RH: torch.Tensor) -> torch.Tensor:
         """fp32, as the trainer's: bf16 would round a logit of 20 to steps of 0.125."""
         return F.linear(F.rms_norm(hidden_RH, hidden_RH.shape[-1:], self.norm, self.eps), self._head)
 
-    def normed(self, x: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
-        """RMSNorm of the fp32 residual stream, in the type that projections multiply in."""
-        return F.rms_norm(x, x.shape[-1:], norm, self.eps).to(self.dtype)
+    def run(self, token_ids: torch.Tensor, attend: Callable[[int, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """The residual stream (N, H) after the last layer.
+
+        `attend(number of the layer, qkv (N, heads + 2 heads_kv, D))` returns the context (N, heads, D).
+        """
+        num_tokens = token_ids.numel()
+        x, delta = F.embedding(token_ids, self.embedding), None
+        for number, layer in enumerate(self.layers):
+            x, normed = add_rms_norm(x, delta, layer.norm_1, self.eps, self.dtype)
+            context = attend(number, layer.qkv(normed).view(num_tokens, -1, self.head_dim))
+            x, normed = add_rms_norm(x, layer.out(context.reshape(num_tokens, -1)), layer.norm_2, self.eps, self.dtype)
+            gate, up = layer.gate_up(normed).chunk(2, dim=-1)
+            delta = layer.down(silu_mul(gate, up))
+        return x + delta
 
 
-def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding, halves convention, in fp32 and back; cos and sin broadcast over heads."""
-    half = x.shape[-1] // 2
-    return (x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin).to(x.dtype)
+def prefill(
+    weights: LlamaWeights, prompts: list[list[int]], keep: Callable[[int, torch.Tensor, torch.Tensor], None]
+) -> torch.Tensor:
+    """Run the prompts once, end to end. Returns the last position's hidden state of each (P, H).
 
+    `keep(number of the layer, keys, values)` gets those of all prompts' tokens, each (N, heads_kv, D).
+    """
+    device, heads, heads_kv = weights.embedding.device, weights.num_heads, weights.num_kv_heads
+    ends = list(itertools.accumulate(len(prompt) for prompt in prompts))
+    spans = [slice(end - len(prompt), end) for prompt, end in zip(prompts, ends, strict=True)]
+    token_ids = torch.tensor([token for prompt in prompts for token in prompt], device=device)
+    cos, sin = weights.rotary(torch.cat([torch.arange(len(prompt), device=device) for prompt in prompts]))
 
-def prefill(weights: LlamaWeights, prompts: list[list[int]]) -> tuple[torch.Tensor, PromptCache]:
-    """Run the prompts once. Returns the last position's hidden state (P, H) and the cache."""
-    device = weights.embedding.device
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    longest = int(lengths.max())
-    # Padding is on the right: under the causal mask no real token sees it.
-    token_ids = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts], device=device)
-    x = F.embedding(token_ids, weights.embedding)  # (P, L, H)
-    num_prompts, heads, heads_kv, dim = len(prompts), weights.num_heads, weights.num_kv_heads, weights.head_dim
-    cos, sin = weights.rotary(torch.arange(longest, device=device))  # (L, D)
-    keys, values = [], []
-    for layer in weights.layers:
-        qkv = layer.qkv(weights.normed(x, layer.norm_1))
-        qkv = qkv.view(num_prompts, longest, heads + 2 * heads_kv, dim).transpose(1, 2)  # (P, heads, L, D)
-        query, key, value = qkv.split([heads, heads_kv, heads_kv], dim=1)
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        context = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-        x = x + layer.out(context.transpose(1, 2).reshape(num_prompts, longest, heads * dim))
-        x = x + mlp(layer, weights.normed(x, layer.norm_2))
-        keys.append(key.transpose(2, 3).contiguous())
-        values.append(value.contiguous())
-    padding = torch.arange(longest, device=device) >= lengths[:, None]
-    bias = torch.zeros(padding.shape, device=device).masked_fill_(padding, float("-inf"))
-    last = x[torch.arange(num_prompts, device=device), lengths - 1]
-    return last, PromptCache(keys=keys, values=values, bias_PL=bias)
+    def attend(number: int, qkv: torch.Tensor) -> torch.Tensor:
+        turned = rotate(qkv[:, : heads + heads_kv], cos, sin)
+        query, key = turned.split([heads, heads_kv], dim=1)
+        value = qkv[:, heads + heads_kv :]
+        keep(number, key, value)
+        context = torch.empty_like(query, memory_format=torch.contiguous_format)
+        for span in spans:
+            parts = (tensor[span].transpose(0, 1)[None] for tensor in (query, key, value))
+            out = F.scaled_dot_product_attention(*parts, is_causal=True, enable_gqa=True)
+            context[span] = out[0].transpose(0, 1)
+        return context
 
-
-def mlp(layer: _Layer, x: torch.Tensor) -> torch.Tensor:
-    """SwiGLU."""
-    gate, up = layer.gate_up(x).chunk(2, dim=-1)
-    return layer.down(F.silu(gate) * up)
+    hidden = weights.run(token_ids, attend)
+    return hidden[torch.tensor(ends, device=device) - 1]

@@ -6,31 +6,27 @@ from dataclasses import dataclass, field
 import torch
 
 from earl import ops
+from earl.engine.decode_ops import sample_tokens
 from earl.policy import PromptEncoder
 from hdl_bench.types import Completion, Sampling
 
 
 def choose_tokens(
-    logits_RV: torch.Tensor, sampling: Sampling, generator: torch.Generator
+    logits_RV: torch.Tensor, sampling: Sampling, uniforms_R: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Token, its log-prob and the entropy per row, all of softmax(logits / temperature) in fp32.
 
     At temperature 0 the most likely token is taken and the statistics are those of temperature 1. top_p narrows the
-    choice only: the statistics stay those of the whole distribution.
+    choice only: the statistics stay those of the whole distribution. `uniforms_R` decides the draws, one a row.
     """
+    if sampling.temperature > 0 and sampling.top_p >= 1:
+        return sample_tokens(logits_RV.float(), uniforms_R, sampling.temperature)
     temperature = sampling.temperature or 1.0
     if sampling.temperature == 0:
         token_ids = logits_RV.argmax(dim=-1)
     else:
-        probs_RV = torch.softmax(logits_RV.float() / temperature, dim=-1)
-        if sampling.top_p < 1:
-            probs_RV = _nucleus(probs_RV, sampling.top_p)
-        # Inverse transform: one uniform a row, so that the stream of random numbers does not depend on V.
-        cumulative_RV = probs_RV.cumsum_(dim=-1)
-        uniform_R = torch.rand((logits_RV.shape[0], 1), generator=generator, dtype=torch.float32)
-        target_R = uniform_R.to(cumulative_RV.device) * cumulative_RV[:, -1:]
-        token_ids = torch.searchsorted(cumulative_RV, target_R, right=True).squeeze(1)
-        token_ids.clamp_(max=logits_RV.shape[1] - 1)
+        probs_RV = _nucleus(torch.softmax(logits_RV.float() / temperature, dim=-1), sampling.top_p)
+        token_ids, _, _ = sample_tokens(probs_RV.log(), uniforms_R, 1.0)
     stats = ops.in_force().token_logprob_entropy(logits_RV, token_ids, temperature)
     return token_ids, stats.logprob, stats.entropy
 
@@ -42,10 +38,11 @@ def _nucleus(probs_RV: torch.Tensor, top_p: float) -> torch.Tensor:
     return torch.zeros_like(probs_RV).scatter_(-1, order, sorted_probs.masked_fill(before >= top_p, 0.0))
 
 
-def chunk_generator(seed: int, chunk: int) -> torch.Generator:
-    """A generator for one chunk of rows: equal (seed, chunk), equal stream."""
-    digest = hashlib.sha256(f"{seed}:{chunk}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+def row_uniforms(sampling: Sampling, prompt: int, sample: int) -> torch.Tensor:
+    """The random numbers (max_tokens,) of one row, fp64 in [0, 1): whatever is decoded beside it, they are the same."""
+    digest = hashlib.sha256(f"{sampling.seed}:{prompt}:{sample}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.rand(sampling.max_tokens, generator=generator, dtype=torch.float64)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ denominator is counted beforehand over the whole batch, micro-batches add up to 
 
 import torch
 
+from earl import ops
 from earl.config import KlConfig, LossConfig
 from earl.loss import LOSSES
 from earl.loss.kl import ESTIMATORS, k3
@@ -67,6 +68,8 @@ def policy_loss(
     Returns:
         The loss (a sum: already divided by the batch's denominators) and sums for metrics over the rows given.
     """
+    if config.name == "ppo_clip" and kl_estimator == "k3":
+        return _fused_loss(logprobs_R, rows_R, batch, weights, config)
     surrogate_R, kl_R = weights[0][rows_R], weights[1][rows_R]
     is_gated, advantages_R = surrogate_R > 0, batch.advantages[rows_R]
     old_N = batch.logprobs if batch.old_logprobs is None else batch.old_logprobs
@@ -89,3 +92,25 @@ def policy_loss(
         metrics["kl_sum"] = float(k3(logprobs_R.detach(), reference_R).sum())
         metrics["num_kl"] = float(reference_R.numel())
     return LossOutput(loss=loss, metrics=metrics, ratios=ratios_R.detach()[is_gated])
+
+
+def _fused_loss(
+    logprobs_R: torch.Tensor,
+    rows_R: torch.Tensor,
+    batch: TokenBatch,
+    weights: tuple[torch.Tensor, torch.Tensor],
+    config: LossConfig,
+) -> LossOutput:
+    """`policy_loss` of the one surrogate and KL that are an op."""
+
+    def column(values_N: torch.Tensor | None) -> torch.Tensor | None:
+        return None if values_N is None else values_N[rows_R].to(logprobs_R.dtype)
+
+    old_R = column(batch.logprobs if batch.old_logprobs is None else batch.old_logprobs)
+    surrogate_R, kl_R = column(weights[0]), column(weights[1])
+    loss, sums = ops.in_force().gated_surrogate(
+        logprobs_R, old_R, column(batch.advantages), column(batch.reference_logprobs), (surrogate_R, kl_R), config
+    )
+    names = ("num_gated", "num_clipped_low", "num_clipped_high", "kl_sum", "num_kl")
+    ratios_R = (logprobs_R.detach() - old_R).exp()
+    return LossOutput(loss=loss, metrics=dict(zip(names, sums.tolist(), strict=True)), ratios=ratios_R[surrogate_R > 0])

@@ -132,8 +132,8 @@ TWO = json.dumps({"problems": [problem(), problem()]})
         ("module m; endmodule", (), "line 1 is no JSON"),
         ('{"problems": []}', (), "holds no problem"),
         ("", (), "holds no problem"),
-        ('{"prompt": "x"}', (), "lacks the key"),
-        ("[1]", (), "problem must be an object, got list"),
+        ('{"prompt": "x"}', (), "the problem lacks what judges an answer"),
+        ("[1]", (), "a problem must be an object, got 1"),
         (json.dumps(problem() | {"golden": "x"}), (), "unknown key 'golden'"),
     ],
 )

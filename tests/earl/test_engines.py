@@ -67,17 +67,41 @@ def test_a_completion_ends_with_its_stop_token_or_is_marked(tiny_model, tiny_enc
         assert completion.finish_reason == "stop" or len(completion.token_ids) == 60
 
 
-def test_decode_loop_sees_new_weights_only_after_the_update(tiny_model, tiny_encoder):
-    engine = _engine("decode", tiny_model, tiny_encoder)
+@pytest.mark.parametrize("name", ["decode", "hf"])
+def test_a_sampler_uses_the_weights_as_they_are_when_it_is_called(tiny_model, tiny_encoder, name):
+    engine = _engine(name, tiny_model, tiny_encoder)
     sampling = Sampling(max_tokens=8, temperature=0.0)
     before = engine.generate(PROMPTS, sampling)
     with torch.no_grad():
         tiny_model.model.embed_tokens.weight.neg_()
-    assert engine.generate(PROMPTS, sampling) == before
     engine.update_weights(5)
     after = engine.generate(PROMPTS, sampling)
     assert [g[0].token_ids for g in after] != [g[0].token_ids for g in before]
     assert after[0][0].policy_version == 5
+
+
+@pytest.mark.parametrize("name", ["decode", "hf"])
+def test_completions_do_not_depend_on_how_many_rows_run_side_by_side(tiny_model, tiny_encoder, name):
+    sampling = Sampling(num_samples=12, max_tokens=60, temperature=2.0, seed=0)
+    wide = _engine(name, tiny_model, tiny_encoder).generate(PROMPTS, sampling)
+    narrow = _engine(name, tiny_model, tiny_encoder, max_rows=7).generate(PROMPTS, sampling)
+    token_ids = lambda groups: [[c.token_ids for c in group] for group in groups]  # noqa: E731
+    assert token_ids(wide) == token_ids(narrow)
+    assert len({len(c.token_ids) for group in wide for c in group}) > 3  # rows did end at different times
+
+
+@pytest.mark.parametrize("name", ["decode", "hf"])
+def test_every_completion_is_handed_over_once_when_it_is_finished(tiny_model, tiny_encoder, name):
+    handed = {}
+
+    def on_completion(prompt, sample, completion):
+        assert (prompt, sample) not in handed
+        handed[prompt, sample] = completion
+
+    sampling = Sampling(num_samples=5, max_tokens=30, temperature=2.0, seed=0)
+    engine = _engine(name, tiny_model, tiny_encoder, max_rows=4)
+    groups = engine.generate(PROMPTS, sampling, on_completion)
+    assert handed == {(i, j): c for i, group in enumerate(groups) for j, c in enumerate(group)}
 
 
 def test_decode_loop_refuses_what_it_does_not_know(tiny_encoder):

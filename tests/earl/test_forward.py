@@ -56,12 +56,44 @@ def test_packed_groups_give_the_log_probs_and_gradients_of_padded_ones(exact_mod
         lay_out(Sequences(prompt=[1, 2, 3], responses=([7],))),
     ]
     weights = torch.linspace(-1, 1, sum(layout.targets.numel() for layout in layouts), dtype=torch.float64)
+    monkeypatch.setattr(forward, "is_supported", lambda model: False)
     packed, packed_gradients = _stats_and_gradients(exact_model, layouts, weights)
     monkeypatch.setattr(forward, "_packed_hidden_states", forward._padded_hidden_states)
     padded, padded_gradients = _stats_and_gradients(exact_model, layouts, weights)
     torch.testing.assert_close(packed.logprob, padded.logprob, atol=1e-7, rtol=0)
     for name, gradient in packed_gradients.items():
         torch.testing.assert_close(gradient, padded_gradients[name], atol=1e-9, rtol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("rows", [None, torch.tensor([0, 3, 13, 14, 16])])
+def test_the_pass_of_ours_gives_the_log_probs_and_gradients_of_the_models_own(exact_model, monkeypatch, rows):
+    layouts = [
+        lay_out(Sequences(prompt=PROMPT, responses=RESPONSES)),
+        lay_out(Sequences(prompt=[1], responses=([2, 3], [4]))),
+    ]
+    size = sum(layout.targets.numel() for layout in layouts) if rows is None else len(rows)
+    weights = torch.linspace(-1, 1, size, dtype=torch.float64)
+    assert forward.is_supported(exact_model)
+    ours, our_gradients = _stats_and_gradients(exact_model, layouts, weights, rows)
+    monkeypatch.setattr(forward, "is_supported", lambda model: False)
+    monkeypatch.setattr(forward, "_packed_hidden_states", forward._padded_hidden_states)
+    theirs, their_gradients = _stats_and_gradients(exact_model, layouts, weights, rows)
+    # transformers' RMSNorm rounds to fp32 even in an fp64 model; ours does not.
+    torch.testing.assert_close(ours.logprob, theirs.logprob, atol=3e-6, rtol=0)
+    for name, gradient in our_gradients.items():
+        torch.testing.assert_close(gradient, their_gradients[name], atol=3e-6, rtol=3e-6, msg=name)
+
+
+def test_the_pass_of_ours_agrees_in_fp32_and_bf16_within_rounding(tiny_model, monkeypatch):
+    layouts = [lay_out(Sequences(prompt=PROMPT, responses=RESPONSES))]
+    for dtype, bound in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+        with torch.no_grad():
+            ours = token_stats(tiny_model, layouts, temperature=1.0, dtype=dtype)
+            with monkeypatch.context() as patch:
+                patch.setattr(forward, "is_supported", lambda model: False)
+                theirs = token_stats(tiny_model, layouts, temperature=1.0, dtype=dtype)
+        torch.testing.assert_close(ours.logprob, theirs.logprob, atol=bound, rtol=0)
+        torch.testing.assert_close(ours.entropy, theirs.entropy, atol=bound, rtol=0)
 
 
 def test_responses_of_one_token_alone_feed_nothing(exact_model):

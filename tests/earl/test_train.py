@@ -9,6 +9,7 @@ from fake_farm import FakeFarm
 from safetensors.torch import load_file
 
 from earl.config import config_from_dict
+from earl.engine.decode import DecodeEngine
 from earl.hooks import Hooks
 from earl.run_folder import RunFolder
 from earl.train import train
@@ -115,6 +116,29 @@ def test_lines_after_the_last_checkpoint_are_replayed_not_repeated(tiny_policy, 
     assert [row["step"] for row in _metrics(run)] == [1, 2, 3, 4]
     # The verdicts of step 3 were finished before the kill: they are read from the journal.
     assert again.num_submitted == 8
+
+
+def test_judging_while_sampling_ends_as_judging_afterwards(tiny_policy, tmp_path, monkeypatch):
+    generate, submitted_by_then = DecodeEngine.generate, []
+    farms = {name: FakeFarm(_by_checksum) for name in ("overlapped", "afterwards")}
+
+    def watched(self, prompts, sampling, on_completion):
+        completions = generate(self, prompts, sampling, on_completion)
+        submitted_by_then.append(farms["overlapped"].num_submitted)
+        return completions
+
+    def deaf(self, prompts, sampling, on_completion):
+        return generate(self, prompts, sampling)
+
+    ends = []
+    for name, replacement in (("overlapped", watched), ("afterwards", deaf)):
+        monkeypatch.setattr(DecodeEngine, "generate", replacement)
+        config = _config(tiny_policy, tmp_path, name, sampling={"max_tokens": 30})
+        run = RunFolder.create(config, default_name="x")
+        ends.append((train(config, run, PROBLEMS, farms[name]), _metrics(run)))
+    assert submitted_by_then == [8, 16, 24, 32]
+    assert ends[0][1] == ends[1][1]
+    _assert_same_end(ends[0][0], ends[1][0])
 
 
 def test_learning_rate_zero_keeps_weights_and_ratios(tiny_policy, tmp_path):
