@@ -46,7 +46,7 @@ def _play(tmp_path: Path, design: str, ports: tuple[Port, ...], rows: tuple[tupl
     (tmp_path / "design.v").write_text(design)
     for argv in (
         compile_argv(
-            str(find_tool("iverilog").path), sources=("tb.v", "design.v"), top=testbench.top, output="out.vvp"
+            str(find_tool("iverilog").path), sources=("tb.v", "design.v"), tops=(testbench.top,), output="out.vvp"
         ),
         simulate_argv(str(find_tool("vvp").path), image="out.vvp"),
     ):
