@@ -243,8 +243,9 @@ def test_a_correction_of_an_agreeing_sampler_changes_nothing(tiny_policy, tmp_pa
         config = _config(tiny_policy, tmp_path, correction, loss={"correction": correction}, gate={"name": "open"})
         run, _ = _train(config)
         ends[correction] = _metrics(run)[0]
-    for key in ("loss", "grad_norm"):
-        assert ends[level][key] == pytest.approx(ends["none"][key], rel=1e-3, abs=1e-6)
+    # The loss is 0 but for rounding: advantages add up to 0 in a group and every ratio is 1.
+    assert ends[level]["loss"] == pytest.approx(ends["none"]["loss"], abs=1e-5)
+    assert ends[level]["grad_norm"] == pytest.approx(ends["none"]["grad_norm"], rel=1e-3)
     assert (ends[level]["sampler/truncated_fraction"], ends[level]["ratio/max"]) == (0.0, pytest.approx(1.0, abs=1e-6))
     assert abs(ends[level]["sampler/kl"]) < 1e-8
 
