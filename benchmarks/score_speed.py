@@ -23,14 +23,12 @@ from pathlib import Path
 import click
 
 from hdl_bench.benchmarks import load_benchmark
-from hdl_bench.proofs import prove_passes
+from hdl_bench.score import Judges, Sample, score_samples
 from hdl_bench.scored import ScoredBenchmark
 from verifiers.cache import DiskCache
 from verifiers.farm import Farm
 from verifiers.formal import FormalProver
 from verifiers.lexer import rename_identifier
-from verifiers.seeds import EVAL_SEEDS
-from verifiers.types import Problem
 
 _LOOP = (
     'for folder in "$@"; do cd "$folder"; '
@@ -67,11 +65,11 @@ def main(  # noqa: PLR0913  (one parameter an option)
         marks = iter(range(1_000_000))
 
         def score(cache: Path | None, mark: int) -> float:
-            jobs = [
-                (benchmark.problems[name], text, EVAL_SEEDS)
+            samples = [
+                Sample(problem_id=name, sample_idx=0, completion=text)
                 for name, text in zip(names, _goldens(benchmark, names, mark), strict=True)
             ]
-            return _score(jobs, workers, cache, is_formal=is_formal)
+            return _score(benchmark, samples, workers, cache, is_formal=is_formal)
 
         ways: dict[str, Callable[[], float]] = {
             "cold": lambda: score(None, next(marks)),
@@ -102,7 +100,6 @@ def main(  # noqa: PLR0913  (one parameter an option)
 
 _SIDES = ("wall", "cpu")
 _Cost = dict[str, float]
-_Job = tuple[Problem, str, tuple[int, ...]]
 
 
 def _goldens(benchmark: ScoredBenchmark, names: list[str], mark: int) -> list[str]:
@@ -115,17 +112,18 @@ def _goldens(benchmark: ScoredBenchmark, names: list[str], mark: int) -> list[st
     return texts
 
 
-def _score(jobs: list[_Job], workers: int, cache: Path | None, *, is_formal: bool) -> float:
-    """Judge all. The CPU reading before the farm kills its workers, whose time is nobody's from then on."""
+def _score(
+    benchmark: ScoredBenchmark, samples: list[Sample], workers: int, cache: Path | None, *, is_formal: bool
+) -> float:
+    """Score all. The CPU reading before the farm kills its workers, whose time is nobody's from then on."""
     with ExitStack() as stack:
         prover = stack.enter_context(FormalProver()) if is_formal else None
         farm = stack.enter_context(Farm(num_workers=workers, cache=cache, audit_fraction=0.0))
-        judgements = farm.judge_all(jobs)
-        if prover is not None:
-            proofs = stack.enter_context(closing(DiskCache(cache))) if cache else None
-            prove_passes([job[0] for job in jobs], judgements, prover, lambda num_done: None, cache=proofs)
-        num_passed = sum(judgement.verdict.passed for judgement in judgements)
-        assert num_passed > 0.9 * len(jobs), f"only {num_passed} of {len(jobs)} goldens pass: this measures failures"
+        proofs = stack.enter_context(closing(DiskCache(cache))) if cache and is_formal else None
+        judges = Judges(ours=farm, prover=prover, cache=proofs)
+        score = score_samples(benchmark, samples, judges, progress=lambda *now: None)
+        num_passed = sum(row.verdict.passed for row in score.rows)
+        assert num_passed > 0.9 * len(samples), f"only {num_passed} of {len(samples)} goldens pass: these are failures"
         return _tree_cpu_s()
 
 

@@ -7,7 +7,7 @@ is asked, is the caller's: see `earl.samplers`.
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def evaluate_benchmark(
             for problem_id in plan.prompts
             for index in range(plan.sampling.num_samples)
         ]
-        kept = Judges(ours=run.judge_of_ours, prover=judges.prover, upstream=judges.upstream)
+        kept = replace(judges, ours=run.judge_of_ours)
         return score_samples(plan.benchmark, ordered, kept, progress=watcher.on_scoring), samples
     finally:
         samples.close()

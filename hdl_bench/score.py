@@ -28,7 +28,7 @@ from verifiers.connect import Judge
 from verifiers.formal import FormalOutcome, FormalProver
 from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
-from verifiers.types import Outcome, Verdict
+from verifiers.types import Outcome, Problem, Verdict
 
 Progress = Callable[[str, int, int], None]  # what is under way, number done, number of all
 
@@ -126,7 +126,7 @@ def score_samples(
     problems = [benchmark.problems[s.problem_id] for s in samples]
     texts = [benchmark.prepare(s.problem_id, s.completion) for s in samples]
     jobs = [(problem, text, EVAL_SEEDS) for problem, text in zip(problems, texts, strict=True)]
-    judgements = judges.ours.judge_all(jobs, lambda done, total: progress("hardened", done, total))
+    judgements = _judge_all(judges.ours, jobs, functools.partial(progress, "hardened"))
     answers: list[tuple[Verdict, FormalOutcome | None]] = [(judgement.verdict, None) for judgement in judgements]
     if judges.prover is not None:
         tell = functools.partial(_tell_proofs, progress, len(samples))
@@ -145,6 +145,20 @@ def score_samples(
             for sample, (verdict, proof), result, candidate in rows
         ),
     )
+
+
+def _judge_all(
+    judge: Judge, jobs: Sequence[tuple[Problem, str, tuple[int, ...]]], progress: Callable[[int, int], None]
+) -> list[Judgement]:
+    """`judge.judge_all`, in order, with the problems that run longest first: at the end all workers have something."""
+    order = sorted(range(len(jobs)), key=lambda place: -_num_cycles(jobs[place][0]))
+    found = judge.judge_all([jobs[place] for place in order], progress)
+    return [judgement for _, judgement in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
+
+
+def _num_cycles(problem: Problem) -> int:
+    protocol = problem.oracle.protocol
+    return 0 if protocol is None else protocol.min_cycles
 
 
 def _with_shown_errata(

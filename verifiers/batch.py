@@ -139,7 +139,7 @@ def _play_together(
     if len(designs) < 2:
         return {}
     harness = harness_of(reference)
-    goldens = [verifier.goldens.run(reference, seed) for seed in seeds]
+    goldens = verifier.goldens.runs(reference, seeds)
     result = verifier.simulator.simulate(
         tuple(designs.values()),
         tuple(golden.playback for golden in goldens),

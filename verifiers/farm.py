@@ -44,7 +44,7 @@ class Farm:
         *,
         num_workers: int = 2,
         isolation: str = "auto",
-        job_wall_s: float = 60.0,
+        job_wall_s: float = 150.0,
         max_queued: int = 4096,
         cache: Path | None = None,
         audit_fraction: float = AUDIT_FRACTION,

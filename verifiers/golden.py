@@ -3,6 +3,7 @@
 import functools
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from toolchain.errors import InfrastructureError
@@ -21,6 +22,7 @@ _LITERAL = re.compile(r"(?:\d*'s?(?P<base>[bodh]))?(?P<digits>[0-9a-f]+)")
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 _COUNTS = range(64, 2049)  # below, any run is long enough; above, a literal is rather a code or a mask
 _COUNTER_BITS = 8  # the widest counter that is waited for: each further bit doubles the run
+_LATER_CYCLES = 4096  # of `min_cycles`, under all seeds but the first: the day of a clock is over once, not at each
 _NUM_TRACES = 128
 _NUM_IMAGES = 128
 _NUM_HARNESSES = 1024
@@ -62,14 +64,22 @@ class GoldenRuns:
         self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(known)
         self._images: OrderedDict[tuple[ReferenceOracle, Harness], Image] = OrderedDict()  # the most recent last
 
-    def run(self, problem: Problem, seed: int, *, is_fresh: bool = False) -> GoldenRun:
+    def runs(self, problem: Problem, seeds: Sequence[int]) -> list[GoldenRun]:
+        """The golden's run under each seed; very late behaviour is awaited under the first alone. Raises as `run`."""
+        return [
+            self.run(problem, seed, max_cycles=_LATER_CYCLES if place else None) for place, seed in enumerate(seeds)
+        ]
+
+    def run(self, problem: Problem, seed: int, *, is_fresh: bool = False, max_cycles: int | None = None) -> GoldenRun:
         """The golden's run under `seed`; `is_fresh` runs it again even if its trace is known.
 
-        Raises ProblemError when the golden does not run: then no candidate of the problem can be judged. Raises
-        InfrastructureError when the machine fails.
+        `max_cycles` bounds the protocol's `min_cycles`. Raises ProblemError when the golden does not run: then no
+        candidate of the problem can be judged. Raises InfrastructureError when the machine fails.
         """
         run = self._draw_and_run if is_fresh else self._cached_run
         harness = harness_of(problem)
+        if max_cycles is not None and harness.protocol.min_cycles > max_cycles:
+            harness = replace(harness, protocol=replace(harness.protocol, min_cycles=max_cycles))
         if is_fresh:
             self._images.pop((problem.oracle, harness), None)
         try:

@@ -96,7 +96,7 @@ def _check(problem: Problem, verifier: Verifier, seed: int, num_mutants: int) ->
     reference = as_reference(problem)
     assert reference is not None, "golden_of has found a golden"
     harness = harness_of(reference)
-    runs = [verifier.goldens.run(reference, seed) for seed in seeds]
+    runs = verifier.goldens.runs(reference, seeds)
     again = [verifier.goldens.run(reference, seeds[0], is_fresh=True).trace for _ in range(NUM_RUNS - 1)]
     reasons = []
     if any(trace != runs[0].trace for trace in again) or any(v != verdicts[0] for v in verdicts[NUM_SEEDS:]):

@@ -79,8 +79,7 @@ class SecondOpinion:
         if isinstance(candidate, Failure):
             return self._silent(f"Verilator does not build the candidate: {_said(candidate)}")
         num_samples = 0
-        for seed in seeds:
-            run = self._goldens.run(problem, seed)
+        for seed, run in zip(seeds, self._goldens.runs(problem, seeds), strict=True):
             control = self._play(golden, ports, run, seed)
             if isinstance(control, Failure):
                 return self._silent(f"the golden does not run in Verilator: {_said(control)}")

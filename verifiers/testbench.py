@@ -1,8 +1,9 @@
-"""Writes the testbench: a dumb player that applies rows from a file and prints the outputs of each.
+"""Writes the testbench: a dumb player that applies rows from a file and prints the outputs after each.
 
-It draws nothing and compares nothing. Every name in it carries a nonce that the candidate cannot know, and so does
-every line that it prints. One testbench may play several row files (one a seed) on several designs of the same ports:
-each design has an instance and inputs of its own for each file, so that none can feel another.
+It draws nothing and compares nothing. A row in which no output changes is not printed; the last line counts rows and
+lines. Every name in it carries a nonce that the candidate cannot know, and so does every line that it prints. One
+testbench may play several row files (one a seed) on several designs of the same ports: each design has an instance and
+inputs of its own for each file, so that none can feel another.
 """
 
 import secrets
@@ -53,33 +54,47 @@ def _player(
     # A clock starts at its idle level, so that row 0 is no edge; all else starts unknown, so that row 0 is an event.
     idle = {clock.name for clock in protocol.clocks}
     width = max(sum(port.width for port in inputs), 1)
-    row, file, index, status = (f"{stem}_{nonce}" for stem in ("row", "file", "index", "status"))
-    lines = [f"  reg {_range(width)} {row};", f"  integer {file}, {index}, {status};"]
-    apply, fields = [], ""
+    stems = ("row", "file", "index", "status", "printed", "now", "last")
+    row, file, index, status, printed, now, last_now = (f"{stem}_{nonce}" for stem in stems)
+    lines = [f"  reg {_range(width)} {row};", f"  integer {file}, {index}, {status}, {printed};"]
+    apply, fields = [], []
     for number, top in enumerate(design_tops):
         names = {port.name: f"d{number}_p{place}_{nonce}" for place, port in enumerate(ports)}
         lines += [f"  reg {_range(p.width)} {names[p.name]}{' = 0' if p.name in idle else ''};" for p in inputs]
         lines += [f"  wire {_range(p.width)} {names[p.name]};" for p in outputs]
         lines.append(f"  {top} d{number}_{nonce} ({', '.join(f'.{name}({wire})' for name, wire in names.items())});")
-        fields += "".join(f", {names[port.name]}" for port in outputs)
+        fields += [names[port.name] for port in outputs]
         if inputs:
             apply.append(f"      {{{', '.join(names[port.name] for port in inputs)}}} = {row};")
-    num_fields = len(outputs) * len(design_tops)
+    is_new = f"{printed} == 0"
+    if fields:
+        total = len(design_tops) * sum(port.width for port in outputs)
+        lines.append(f"  reg {_range(total)} {now}, {last_now};")
+        is_new = f"{printed} == 0 || {now} !== {last_now}"
+    sample = [f"      {now} = {{{', '.join(fields)}}};"] if fields else []
+    keep = [f"        {last_now} = {now};"] if fields else []
+    shown = ", ".join((f'"{nonce} %0d{" %b" * len(fields)}"', index, *fields))
     return [
         *lines,
         "  initial begin",
         f'    {file} = $fopen("{row_file}", "r");',
         f"    {index} = 0;",
+        f"    {printed} = 0;",
         f"    #{ROW_TIME};",
         f'    {status} = $fscanf({file}, "%b", {row});',
         f"    while ({status} == 1) begin",
         *apply,
         f"      #{ROW_TIME};",
-        f'      $display("{nonce} %0d{" %b" * num_fields}", {index}{fields});',
+        *sample,
+        f"      if ({is_new}) begin",
+        *keep,
+        f"        {printed} = {printed} + 1;",
+        f"        $display({shown});",
+        "      end",
         f"      {index} = {index} + 1;",
         f'      {status} = $fscanf({file}, "%b", {row});',
         "    end",
-        f'    $display("{nonce} end %0d", {index});',
+        f'    $display("{nonce} end %0d %0d", {index}, {printed});',
         f"    {last}",
         "  end",
     ]

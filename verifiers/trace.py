@@ -6,14 +6,16 @@ compared.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise, repeat
 
 from verifiers.stimulus import Stimulus
 from verifiers.testbench import Testbench
 from verifiers.types import FirstMismatch, OutputScore
 
 _SHOWN_ROWS = 8
+_MAX_DIGITS = 9  # of a row number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +48,8 @@ def parse_traces(
 ) -> tuple[tuple[Trace, ...], ...] | BrokenTrace:
     """The traces in a simulator's output, `[design][row file]`, or why it is none: see `BrokenTrace`.
 
-    Each line must belong to one of the testbench's nonces, and those of each nonce must be in order and complete.
+    Each line must belong to one of the testbench's nonces, and those of each nonce must be in order and complete. A row
+    without a line is as the one before.
     """
     texts = {testbench.nonces[0]: stdout}
     if len(testbench.nonces) > 1:
@@ -67,39 +70,62 @@ def parse_traces(
 
 
 def _parse_rows(text: str, nonce: str, testbench: Testbench, num_rows: int) -> tuple[Trace, ...] | BrokenTrace:
-    """The trace of each design in the lines of one row file. Whole columns are checked at once: rows are many.
+    """The trace of each design in the lines of one row file. Whole columns are checked at once: lines are many.
 
     Words of the right number and lengths, parted by as many blanks and line ends as there must be, leave no room for
     anything else.
     """
-    num_lines, closing = text.count("\n"), f"{nonce} end {num_rows}\n"
-    if num_lines != num_rows + 1:
-        return BrokenTrace(reason=f"{num_rows + 1} lines were expected of the run, {num_lines} came")
-    if not text.endswith(closing):
-        return BrokenTrace(reason="the closing line of the run is missing")
+    num_lines = text.count("\n") - 1
+    closing = f"{nonce} end {num_rows} {num_lines}\n"
+    if not text.endswith(closing) or not min(num_rows, 1) <= num_lines <= num_rows:
+        return BrokenTrace(reason="the closing line of the run is missing, or does not count what came before it")
     num_outputs = len(testbench.outputs)
     widths = [output.width for output in testbench.outputs] * testbench.num_designs
-    rows = text[: -len(closing)]
-    words, stride = rows.split(), len(widths) + 2
-    if len(words) != stride * num_rows or rows.count(" ") != (stride - 1) * num_rows:
-        return _first_odd_line(rows, nonce, widths)
-    columns = [tuple(words[place::stride]) for place in range(2, stride)]
-    is_ours = words[0::stride] == [nonce] * num_rows and words[1::stride] == [str(row) for row in range(num_rows)]
+    lines = text[: -len(closing)]
+    words, stride = lines.split(), len(widths) + 2
+    if len(words) != stride * num_lines or lines.count(" ") != (stride - 1) * num_lines:
+        return _first_odd_line(lines, nonce, widths)
+    columns = [words[place::stride] for place in range(2, stride)]
+    lengths = _lengths(words[1::stride], num_rows)
+    is_ours = lengths is not None and words[0::stride] == [nonce] * num_lines
     if not is_ours or any(set(map(len, column)) - {width} for width, column in zip(widths, columns, strict=True)):
-        return _first_odd_line(rows, nonce, widths)
+        return _first_odd_line(lines, nonce, widths)
     names = [output.name for output in testbench.outputs]
+    whole = [unroll(column, lengths) for column in columns]
     return tuple(
-        Trace(values=dict(zip(names, columns[first : first + num_outputs], strict=True)), num_rows=num_rows)
+        Trace(values=dict(zip(names, whole[first : first + num_outputs], strict=True)), num_rows=num_rows)
         for first in range(0, num_outputs * testbench.num_designs, num_outputs)
     )
 
 
-def _first_odd_line(rows: str, nonce: str, widths: list[int]) -> BrokenTrace:
-    for row, line in enumerate(rows.split("\n")):
-        head, fields = f"{nonce} {row}".split(" "), line.split(" ")
-        if fields[:2] != head or list(map(len, fields[2:])) != widths:
-            break
-    return _not_ours(row + 1)
+def _lengths(numbers: list[str], num_rows: int) -> list[int] | None:
+    """For how many rows each line holds, by the rows that the lines name: the first is 0, each more than the last."""
+    starts = list(map(_row_number, numbers))
+    lengths = [end - start for start, end in pairwise([*starts, num_rows])]
+    is_right = not starts or (starts[0] == 0 and min(lengths) > 0)
+    return lengths if is_right else None
+
+
+def _row_number(word: str) -> int:
+    """A row's number as it is printed; -1 for any other word."""
+    is_number = word.isascii() and word.isdecimal() and len(word) <= _MAX_DIGITS and (word[0] != "0" or word == "0")
+    return int(word) if is_number else -1
+
+
+def unroll(values: Sequence[str], lengths: Sequence[int]) -> tuple[str, ...]:
+    """A column of one value a row from values that each hold for some rows."""
+    return tuple(chain.from_iterable(map(repeat, values, lengths)))
+
+
+def _first_odd_line(lines: str, nonce: str, widths: list[int]) -> BrokenTrace:
+    previous = -1
+    for place, line in enumerate(lines.split("\n"), start=1):
+        head, number, *fields = line.split(" ") if " " in line else (line, "")
+        row = _row_number(number)
+        if head != nonce or row <= previous or list(map(len, fields)) != widths:
+            return _not_ours(place)
+        previous = row
+    raise AssertionError("what follows the last line end is no row")
 
 
 def _not_ours(line_number: int) -> BrokenTrace:
@@ -122,21 +148,34 @@ def expectation_of(golden: Trace, stimulus: Stimulus) -> Expectation:
     """What a golden's trace asks of others. It must have all rows of the stimulus."""
     assert golden.num_rows == len(stimulus.rows), (golden.num_rows, len(stimulus.rows))
     scored = range(stimulus.first_scored_row, golden.num_rows)
-    samples = {
-        name: tuple(row for row in scored if has_known_bit(column[row])) if _is_driven(column, scored) else ()
-        for name, column in golden.values.items()
-    }
+    counts = {name: Counter(column[scored.start :]) for name, column in golden.values.items()}
+    samples = {name: _samples(column, counts[name], scored) for name, column in golden.values.items()}
+    for name, rows in samples.items():
+        said = {value: count for value, count in counts[name].items() if rows and has_known_bit(value)}
+        counts[name] = Counter(said)
     return Expectation(
         trace=golden,
         stimulus=stimulus,
         samples=samples,
-        constant_fractions={
-            name: best_constant_fraction([column[row] for row in samples[name]])
-            for name, column in golden.values.items()
-        },
-        has_unknown={name: any("x" in column[row] for row in samples[name]) for name, column in golden.values.items()},
-        num_samples=len({row for rows in samples.values() for row in rows}),
+        constant_fractions={name: best_constant_fraction(said) for name, said in counts.items()},
+        has_unknown={name: any("x" in value for value in said) for name, said in counts.items()},
+        num_samples=_num_rows_of(samples.values(), len(scored)),
     )
+
+
+def _samples(column: Sequence[str], counts: Counter[str], scored: range) -> tuple[int, ...]:
+    """The scored rows in which the golden says anything, of an output that it drives at all: see `_is_driven`."""
+    if not _is_driven(counts):
+        return ()
+    silent = {value for value in counts if not has_known_bit(value)}
+    return tuple(row for row in scored if column[row] not in silent) if silent else tuple(scored)
+
+
+def _num_rows_of(samples: Collection[tuple[int, ...]], num_scored: int) -> int:
+    """How many rows there are in any of them."""
+    if any(len(rows) == num_scored for rows in samples):
+        return num_scored
+    return len({row for rows in samples for row in rows})
 
 
 def compare(expectation: Expectation, candidate: Trace) -> Comparison:
@@ -175,9 +214,9 @@ def has_known_bit(expected: str) -> bool:
     return expected.strip("x") != ""
 
 
-def _is_driven(column: Sequence[str], rows: range) -> bool:
+def _is_driven(values: Collection[str]) -> bool:
     """Whether the golden drives an output at all: one that floats in every row says nothing of what it should be."""
-    return any(column[row].strip("z") for row in rows)
+    return any(value.strip("z") for value in values)
 
 
 def matches(expected: str, got: str) -> bool:
@@ -187,14 +226,13 @@ def matches(expected: str, got: str) -> bool:
     return all(e in ("x", g) for e, g in zip(expected, got, strict=True))
 
 
-def best_constant_fraction(expected: list[str]) -> float:
+def best_constant_fraction(expected: Counter[str]) -> float:
     """The fraction of samples that the most frequent fully known golden value matches; 0 where none is."""
-    counts = Counter(expected)
-    known = [(count, value) for value, count in counts.items() if "x" not in value]
+    known = [(count, value) for value, count in expected.items() if "x" not in value]
     if not known:
         return 0.0
     _, mode = max(known)
-    return sum(count for value, count in counts.items() if matches(value, mode)) / len(expected)
+    return sum(count for value, count in expected.items() if matches(value, mode)) / expected.total()
 
 
 def _describe(first: tuple[int, str], golden: Trace, candidate: Trace, stimulus: Stimulus) -> FirstMismatch:

@@ -211,7 +211,7 @@ class Verifier:
     def _simulate(self, problem: Problem, candidate: Candidate, seeds: tuple[int, ...]) -> "Verdict | _Stop":
         """The verdict by simulation, or where and how that stopped short of one."""
         harness = harness_of(problem)
-        goldens = [self.goldens.run(problem, seed) for seed in seeds]
+        goldens = self.goldens.runs(problem, seeds)
         traces = self._play(candidate.text, problem.top_module, harness, goldens)
         if isinstance(traces, Failure) and len(goldens) > 1:  # under which seed? each has a run of its own
             traces = []

@@ -1,7 +1,7 @@
 """Writes what surrounds a design in Verilator: a wrapper module, and a C++ program that plays rows on it.
 
-The program's lines are those of `verifiers.testbench`'s player, so that `verifiers.trace` reads both. Values have two
-states: what is x or z in Icarus is some 0 or 1 here.
+The program's lines are those of `verifiers.testbench`'s player, one for each row, so that `verifiers.trace` reads both.
+Values have two states: what is x or z in Icarus is some 0 or 1 here.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
 @print@
         std::putchar('\\n');
     }
-    std::printf("%s end %ld\\n", argv[2], index);
+    std::printf("%s end %ld %ld\\n", argv[2], index, index);
     top.final();
     return 0;
 }

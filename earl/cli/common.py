@@ -62,6 +62,23 @@ def progress_bar(console: Console) -> "Progress":
     return Progress(*columns, TextColumn("{task.description}", markup=False), console=console, transient=True)
 
 
+def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--cache` and `--no-cache`, as `cache` and `is_uncached`: see `cache_path`."""
+    command = click.option("--no-cache", "is_uncached", is_flag=True, help="Judge everything again.")(command)
+    return click.option(
+        "--cache",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where verdicts, golden traces and proofs are kept.  [default: verdicts.db in $EARL_CACHE]",
+    )(command)
+
+
+def cache_path(cache: Path | None, is_uncached: bool) -> Path | None:
+    """The file that a scored benchmark's verdicts and proofs are kept in; None: nowhere."""
+    from earl.model_source import cache_dir
+
+    return None if is_uncached else cache or cache_dir() / "verdicts.db"
+
+
 verifier_option = click.option(
     "--verifier",
     metavar="ADDRESS",

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from earl.benchmark_eval import EvalFolder, Plan, Standing, Watcher, evaluate_benchmark
-from earl.cli.common import console, set_up_torch
+from earl.cli.common import cache_path, console, set_up_torch
 from earl.cli.eval_options import BenchmarkOptions
 from earl.cli.score import open_prover
 from earl.metrics import ProgressLine
@@ -26,6 +26,7 @@ from hdl_bench.score import Judges, Upstream
 from hdl_bench.scored import ScoredBenchmark
 from hdl_bench.types import Sampling
 from toolchain.errors import UsageError
+from verifiers.cache import DiskCache
 from verifiers.connect import FarmSettings, connect
 from verifiers.simulate import local_executor
 
@@ -52,13 +53,17 @@ def run(options: BenchmarkOptions, verifier: str, *, is_quiet: bool) -> dict[str
     console.print(f"run folder: {folder.path}")
     with ExitStack() as opened:
         prover = open_prover(opened, options.is_formal) if benchmark.has_stock_testbenches else None
-        ours = opened.enter_context(connect(verifier, FarmSettings(num_workers=options.workers)))
+        kept = cache_path(options.cache, options.is_uncached)
+        proofs = opened.enter_context(closing(DiskCache(kept))) if kept and prover else None
+        settings_of_farm = FarmSettings(num_workers=options.workers, cache=str(kept) if kept else "")
+        ours = opened.enter_context(connect(verifier, settings_of_farm))
         upstream = Upstream([local_executor() for _ in range(options.workers)]) if benchmark.compatible else None
         stop = opened.enter_context(StopRequest())
         sampler = sampler_plan.open()
         lines = opened.enter_context(_Lines(options, plan, sampler))
         watcher = Watcher(on_sampling=lines.on_sampling, on_scoring=lines.show, should_stop=lambda: stop.is_set)
-        done = evaluate_benchmark(folder, plan, sampler, Judges(ours=ours, prover=prover, upstream=upstream), watcher)
+        judges = Judges(ours=ours, prover=prover, upstream=upstream, cache=proofs)
+        done = evaluate_benchmark(folder, plan, sampler, judges, watcher)
     if done is None:
         console.print(f"stopped; go on with the same command and --resume {folder.path} instead of --run")
         raise click.exceptions.Exit(1)

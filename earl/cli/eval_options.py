@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from earl.cli.common import cache_options
+
 ENGINES = ("transformers", "vllm", "openai")
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.IntRange(min=1)
@@ -47,6 +49,8 @@ class BenchmarkOptions:
     body: tuple[str, ...]
     workers: int
     is_formal: bool | None
+    cache: Path | None
+    is_uncached: bool
 
 
 _OPTIONS = (
@@ -88,6 +92,7 @@ _OPTIONS = (
     click.option("--body", multiple=True, metavar="FIELD=JSON", help="A field of each request; null leaves one out."),
     click.option("--workers", type=_POSITIVE, default=2, show_default=True, help="Simulator processes here."),
     click.option("--formal/--no-formal", "is_formal", default=None, help="Prove passes on stock testbenches."),
+    cache_options,
 )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earl.cli.common import console, progress_bar
+from earl.cli.common import cache_options, cache_path, console, progress_bar
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -44,12 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--compatible/--no-compatible", "is_compatible", default=True, help="Also by upstream's rule. Default: yes."
 )
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where verdicts, golden traces and proofs are kept.  [default: verdicts.db in $EARL_CACHE]",
-)
-@click.option("--no-cache", "is_uncached", is_flag=True, help="Judge everything again.")
+@cache_options
 @click.option("--synthesis", "is_sized", is_flag=True, help="Sizes of passes beside the golden's (needs pyosys).")
 def command(  # noqa: PLR0913  (one parameter an option)
     name: str,
@@ -77,7 +72,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     from rich.console import Console
 
-    from earl.model_source import cache_dir
     from earl.run_folder import write_atomically
     from earl.show_results import render_results
     from hdl_bench.benchmarks import load_benchmark
@@ -98,7 +92,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         upstream = Upstream([local_executor() for _ in range(workers)])
     with ExitStack() as opened:
         prover = open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
-        kept = None if is_uncached else cache or cache_dir() / "verdicts.db"
+        kept = cache_path(cache, is_uncached)
         proofs = opened.enter_context(closing(DiskCache(kept))) if kept and prover else None
         settings = FarmSettings(num_workers=workers, cache=str(kept) if kept else "")
         ours = opened.enter_context(connect(verifier, settings))

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from stock_checkout import PROBLEMS, write_checkout
@@ -18,7 +19,7 @@ from verifiers.farm import Farm
 from verifiers.judgement import Judgement
 from verifiers.problem_json import problem_to_json
 from verifiers.simulate import local_executor
-from verifiers.types import FirstMismatch, Outcome, Problem, ReferenceOracle, Stage, Verdict
+from verifiers.types import Clock, FirstMismatch, Outcome, Problem, Protocol, ReferenceOracle, Stage, Verdict
 
 GOOD, BAD = PROBLEMS[0].source("TopModule"), PROBLEMS[0].source("TopModule").replace("= in", "= ~in")
 
@@ -126,6 +127,17 @@ def test_every_row_is_judged_duplicates_too_and_progress_is_told():
     assert [row.verdict.passed for row in score.rows] == [True, False, True]
     assert [row.sample for row in score.rows] == samples
     assert told == [("hardened", 1, 3), ("hardened", 2, 3), ("hardened", 3, 3)]
+
+
+def test_what_runs_longest_is_judged_first_and_rows_keep_their_order():
+    benchmark, judge = benchmark_of("a", "b"), FakeJudge()
+    long = Protocol(clocks=(Clock(name="clk"),), min_cycles=9000)
+    later = benchmark.problems["b"]
+    benchmark.problems["b"] = replace(later, oracle=replace(later.oracle, protocol=long))
+    samples = [Sample(problem_id=name, sample_idx=i, completion=f"{name}{i}") for i in (0, 1) for name in "ab"]
+    score = score_samples(benchmark, samples, Judges(ours=judge), progress=lambda *now: None)
+    assert [text for _, text in judge.asked] == ["b0", "b1", "a0", "a1"]
+    assert [row.sample for row in score.rows] == samples
 
 
 def test_procedural_problems_come_from_a_file_or_a_folder(tmp_path):

@@ -79,3 +79,12 @@ def test_an_output_that_is_a_constant_asks_for_no_longer_run():
     harness = harness_of(problem)
     usual = draw_stimulus(harness.ports, harness.protocol, 1, literals=harness.literals)
     assert Verifier(isolation="rlimits").goldens.run(problem, 1).stimulus == usual
+
+
+@pytest.mark.tool
+def test_what_shows_very_late_is_waited_for_under_the_first_seed_alone():
+    protocol = Protocol(clocks=(Clock(name="clk"),), min_cycles=9000)
+    problem = _problem(_COUNTER, protocol)
+    first, second = Verifier(isolation="rlimits").goldens.runs(problem, (1, 2))
+    assert len(first.stimulus.rows) > 2 * 9000
+    assert 2 * 4096 < len(second.stimulus.rows) < 2 * 9000

@@ -107,7 +107,7 @@ def test_a_golden_that_differs_from_run_to_run_is_a_reason(verifier, monkeypatch
     monkeypatch.setattr(
         verifier.goldens,
         "run",
-        lambda asked, seed, *, is_fresh=False: run(other if is_fresh else asked, seed, is_fresh=is_fresh),
+        lambda asked, seed, *, is_fresh=False, **options: run(other if is_fresh else asked, seed, is_fresh=is_fresh),
     )
     (reason,) = _check(problem, verifier).reasons
     assert reason.startswith("the golden differs between 3 runs")
@@ -129,7 +129,7 @@ def test_verdicts_that_differ_from_run_to_run_are_a_reason(verifier, monkeypatch
 
 
 def test_a_golden_that_no_tool_could_run_is_a_failure_of_ours(verifier, monkeypatch):
-    def lost(problem, seed, *, is_fresh=False):
+    def lost(problem, seed, **options):
         raise InfrastructureError("the sandbox is gone")
 
     monkeypatch.setattr(verifier.goldens, "run", lost)

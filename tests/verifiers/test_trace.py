@@ -1,5 +1,7 @@
 """Reading traces and comparing them, on hand-made ones."""
 
+from collections import Counter
+
 import pytest
 
 from verifiers.stimulus import Stimulus
@@ -13,7 +15,7 @@ _BENCH = Testbench(
     nonces=("n0nce",),
     outputs=(Port(name="q", direction="output", width=2), Port(name="z", direction="output")),
 )
-_GOOD = "n0nce 0 01 1\nn0nce 1 1x 0\nn0nce end 2\n"
+_GOOD = "n0nce 0 01 1\nn0nce 1 1x 0\nn0nce end 2 2\n"
 
 
 def _trace(**values: list[str]) -> Trace:
@@ -31,14 +33,19 @@ def test_a_complete_output_is_read_by_output():
     assert parse_traces(_GOOD, _BENCH, (2,)) == ((Trace(values={"q": ("01", "1x"), "z": ("1", "0")}, num_rows=2),),)
 
 
+def test_a_row_without_a_line_is_as_the_one_before():
+    [[trace]] = parse_traces("n0nce 0 01 1\nn0nce 3 1x 0\nn0nce end 5 2\n", _BENCH, (5,))
+    assert trace == Trace(values={"q": ("01",) * 3 + ("1x",) * 2, "z": ("1",) * 3 + ("0",) * 2}, num_rows=5)
+
+
 @pytest.mark.parametrize(
     "forged",
     [
         "",
-        _GOOD.replace("n0nce end 2\n", ""),  # no closing line
-        "n0nce end 2\n",  # no rows
+        _GOOD.replace("n0nce end 2 2\n", ""),  # no closing line
+        "n0nce end 2 2\n",  # no rows
         _GOOD.replace("n0nce 1 1x 0\n", ""),  # a row is missing
-        _GOOD + "n0nce end 2\n",  # closed twice
+        _GOOD + "n0nce end 2 2\n",  # closed twice
         _GOOD + "Mismatches: 0 in 2 samples\n",
         "hello\n" + _GOOD,
         _GOOD.replace("n0nce 1", "n0nce 0"),  # a row doubled
@@ -46,7 +53,15 @@ def test_a_complete_output_is_read_by_output():
         _GOOD.replace("1x 0", "1x"),  # a field is missing
         _GOOD.replace("1x 0", "1x 0 0"),
         _GOOD.replace("1x 0", "1 0"),  # too narrow
-        _GOOD.replace("end 2", "end 3"),
+        _GOOD.replace("end 2 2", "end 3 2"),
+        _GOOD.replace("end 2 2", "end 2 1"),
+        _GOOD.replace("end 2 2", "end 2"),
+        _GOOD.replace("n0nce 0 ", "n0nce 1 ", 1).replace("n0nce 1 1x", "n0nce 2 1x"),  # begins late
+        _GOOD.replace("n0nce 1", "n0nce 2"),  # past the end
+        _GOOD.replace("n0nce 1", "n0nce 01"),
+        _GOOD.replace("n0nce 1", "n0nce " + "9" * 5000),
+        _GOOD.replace("n0nce 1", "n0nce -1"),
+        _GOOD.replace("n0nce 1", "n0nce \u00b2"),
         _GOOD.replace("\n", "\r\n"),
     ],
 )
@@ -114,8 +129,8 @@ def test_a_golden_that_says_nothing_gives_no_sample_and_no_pass_by_itself():
 
 def test_the_best_constant_is_the_mode_and_gains_what_unknown_bits_allow():
     # 10 is the most frequent known value (2 of 5); it also matches 1x: 3 of 5.
-    assert best_constant_fraction(["10", "10", "01", "1x", "00"]) == pytest.approx(0.6)
-    assert best_constant_fraction([]) == 0.0
+    assert best_constant_fraction(Counter(["10", "10", "01", "1x", "00"])) == pytest.approx(0.6)
+    assert best_constant_fraction(Counter()) == 0.0
 
 
 def test_an_output_that_the_golden_never_drives_is_not_compared():
