@@ -1,10 +1,11 @@
 """What scoring VerilogEval's goldens costs, hardened and isolated, beside the bare tools on as many processes.
 
 Bare is one shell loop a process of `iverilog` and `vvp` with upstream's flags, files on a tmpfs, nothing compared. Ours
-is a farm from its start to the last verdict, and is measured three ways: `cold` (nothing known), `golden_known` (golden
-traces and counts on disk, each candidate new by a comment) and `repeated` (verdicts on disk too). Each figure is the
-median over pairs of ours and bare in turn; `wall` and `cpu` are ratios ours / bare. CPU time is that of the whole tree
-of processes, and the sturdier figure on a busy machine.
+is a farm from its start to the last verdict, and is measured four ways: `cold` (nothing known), `golden_known` (golden
+traces and counts on disk, each candidate new by a comment), `repeated` (verdicts on disk too) and `sampled` (as
+golden_known with 20 rows a problem, each text twice). Each figure is the median over pairs of ours and bare in turn;
+`wall` and `cpu` are ratios ours / bare, of `sampled` for a row. CPU time is that of the whole tree of processes, and
+the sturdier figure on a busy machine.
 Run: python benchmarks/score_speed.py --root CHECKOUT [--json] [--pairs N] [--limit N] [--without ID] [--formal]
 """
 
@@ -35,6 +36,7 @@ _LOOP = (
     "iverilog -Wall -Winfloop -Wno-timescale -g2012 -s tb -o sample sample.sv test.sv ref.sv > log 2>&1; "
     "timeout 30 vvp sample >> log 2>&1; done"
 )
+_NUM_SAMPLED = 20  # rows a problem
 _SHM = Path("/dev/shm")
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -64,9 +66,10 @@ def main(  # noqa: PLR0913  (one parameter an option)
         cache = Path(scratch) / "verdicts.db"
         marks = iter(range(1_000_000))
 
-        def score(cache: Path | None, mark: int) -> float:
+        def score(cache: Path | None, *marks: int) -> float:
             samples = [
-                Sample(problem_id=name, sample_idx=0, completion=text)
+                Sample(problem_id=name, sample_idx=index, completion=text)
+                for index, mark in enumerate(marks)
                 for name, text in zip(names, _goldens(benchmark, names, mark), strict=True)
             ]
             return _score(benchmark, samples, workers, cache, is_formal=is_formal)
@@ -75,12 +78,15 @@ def main(  # noqa: PLR0913  (one parameter an option)
             "cold": lambda: score(None, next(marks)),
             "golden_known": lambda: score(cache, next(marks)),
             "repeated": lambda: score(cache, -1),
+            "sampled": lambda: score(cache, *(2 * [next(marks) for _ in range(_NUM_SAMPLED // 2)])),
         }
         score(cache, -1)
         pairs: dict[str, list[tuple[_Cost, _Cost]]] = defaultdict(list)
         for _ in range(num_pairs):
             for name, way in ways.items():
-                pairs[name].append((_cost(way), _cost(lambda: _shell_loops(folders, workers))))
+                ours, theirs = _cost(way), _cost(lambda: _shell_loops(folders, workers))
+                num_rows = _NUM_SAMPLED if name == "sampled" else 1
+                pairs[name].append(({side: ours[side] / num_rows for side in _SIDES}, theirs))
     report = {
         "num_problems": len(names),
         "num_workers": workers,
