@@ -21,6 +21,7 @@ except ImportError as error:
 from earl.ops.entropy_gate import entropy_gate, entropy_gate_ref
 from earl.ops.gated_surrogate import SurrogateOutput, gated_surrogate, gated_surrogate_ref
 from earl.ops.linear_token_logprob_entropy import linear_token_logprob_entropy, linear_token_logprob_entropy_ref
+from earl.ops.linear_token_statistics import linear_token_statistics, linear_token_statistics_ref
 from earl.ops.token_logprob_entropy import TokenStats, token_logprob_entropy, token_logprob_entropy_ref
 from earl.ops.token_statistics import STATISTICS, token_statistics, token_statistics_ref
 
@@ -36,6 +37,8 @@ __all__ = [
     "in_force",
     "linear_token_logprob_entropy",
     "linear_token_logprob_entropy_ref",
+    "linear_token_statistics",
+    "linear_token_statistics_ref",
     "select",
     "token_logprob_entropy",
     "token_logprob_entropy_ref",
@@ -51,6 +54,7 @@ class Ops:
     token_logprob_entropy: Callable[..., TokenStats]
     linear_token_logprob_entropy: Callable[..., TokenStats]
     token_statistics: Callable[..., dict]
+    linear_token_statistics: Callable[..., dict]
     entropy_gate: Callable[..., object]
     gated_surrogate: Callable[..., SurrogateOutput]
 
@@ -60,6 +64,7 @@ OPS = {
         token_logprob_entropy=token_logprob_entropy,
         linear_token_logprob_entropy=linear_token_logprob_entropy,
         token_statistics=token_statistics,
+        linear_token_statistics=linear_token_statistics,
         entropy_gate=entropy_gate,
         gated_surrogate=gated_surrogate,
     ),
@@ -67,6 +72,7 @@ OPS = {
         token_logprob_entropy=token_logprob_entropy_ref,
         linear_token_logprob_entropy=linear_token_logprob_entropy_ref,
         token_statistics=token_statistics_ref,
+        linear_token_statistics=linear_token_statistics_ref,
         entropy_gate=entropy_gate_ref,
         gated_surrogate=gated_surrogate_ref,
     ),

@@ -1,6 +1,7 @@
 """earl.ops.token_statistics: hand-computed values, the twin, hard logits."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -84,3 +85,27 @@ def test_wrong_arguments_are_refused():
         ops.token_statistics(logits, targets, names=["top_p_mass"], top_p=0.0)
     with pytest.raises(ValueError, match=r"min_p must be in \[0, 1\], got 2"):
         ops.token_statistics(logits, targets, names=["min_p_logprob"], min_p=2.0)
+
+
+def test_statistics_of_a_head_are_those_of_its_logits_whatever_the_block(monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    hidden, weight = torch.randn(11, 6, generator=generator), torch.randn(70, 6, generator=generator)
+    bias, targets = torch.randn(70, generator=generator), torch.arange(11) * 6
+    positions = torch.tensor([0, 3, 4, 10])
+    want = ops.token_statistics(hidden @ weight.t() + bias, targets, 0.7, names=NAMES, top_p=0.6)
+    for elements in (70 * 100, 70 * 3, 1):  # one block, blocks of three rows, of one
+        monkeypatch.setattr(sys.modules["earl.ops.linear_token_statistics"], "_BLOCK_ELEMENTS", elements)
+        for op in (ops.linear_token_statistics, ops.linear_token_statistics_ref):
+            found = op(hidden, weight, targets, 0.7, names=NAMES, bias=bias, top_p=0.6)
+            some = op(hidden, weight, targets, 0.7, names=NAMES, bias=bias, top_p=0.6, positions=positions)
+            assert list(found) == list(NAMES)
+            for name in NAMES:
+                torch.testing.assert_close(found[name], want[name], msg=name, rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(some[name], want[name][positions], msg=name, rtol=1e-5, atol=1e-5)
+
+
+def test_statistics_of_no_row_are_empty():
+    found = ops.linear_token_statistics(
+        torch.zeros(0, 4), torch.zeros(9, 4), torch.zeros(0, dtype=torch.int64), names=["entropy", "top_p_mass"]
+    )
+    assert [value.shape for value in found.values()] == [(0,), (0,)]
