@@ -60,13 +60,28 @@ class SamplingConfig(Section):
 
 
 class SftConfig(Section):
-    num_examples: Positive = 512
+    files: tuple[str, ...] = ()  # rows of prompt and completion; empty: the goldens of [problems]
+    num_examples: Positive = 512  # at most, of files
+    num_validation: Annotated[int, Field(ge=0)] = 32  # examples whose loss is only measured
     num_epochs: Positive = 1
-    batch_size: Positive = 16
+    batch_size: Positive = 16  # examples in one update
+    pack_tokens: Positive = 4096  # of one pass: examples lie end to end up to here; longer ones are left out
+    loss: str = "cross_entropy"  # a key of earl.sft_loss.SFT_LOSSES
+    params: dict[str, Any] = Field(default_factory=dict)  # of the loss
     learning_rate: NonNegative = 1e-4
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     weight_decay: NonNegative = 0.0
     max_grad_norm: NonNegative = 1.0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 50  # steps; the validation loss is measured then too; 0: at the end
+
+
+class DistilConfig(Section):
+    """Self-distillation: the model is sampled on the training problems, and its verified passes are learnt."""
+
+    num_samples: Positive = 16  # a problem
+    keep: Positive = 1  # passes of a problem, at most, the best first
+    student: str = ""  # who learns from them; empty: the model that was sampled
 
 
 class TrainConfig(Section):
@@ -185,6 +200,7 @@ class Config(Section):
     problems: ProblemsConfig = ProblemsConfig()
     sampling: SamplingConfig = SamplingConfig()
     sft: SftConfig = SftConfig()
+    distil: DistilConfig = DistilConfig()
     train: TrainConfig = TrainConfig()
     advantage: AdvantageConfig = AdvantageConfig()
     groups: GroupsConfig = GroupsConfig()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from earl.config import Config
-from hdl_bench.overlap import Protected, item_of
+from hdl_bench.overlap import Overlap, Protected, item_of
 from hdl_bench.overlap_sources import protected_items, without_overlaps
 from hdl_bench.problem_files import read_problems
 from hdl_bench.procedural.problems import draw_problems, make_problems
@@ -16,11 +16,11 @@ from verifiers.types import Problem
 Tell = Callable[[str], None]
 
 
-def _silent(line: str) -> None:
-    pass
+def tell_nothing(line: str) -> None:
+    """For who does not want to hear what was left out."""
 
 
-def training_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
+def training_problems(config: Config, tell: Tell = tell_nothing) -> list[Problem]:
     """The RL problems of a config: the user's own files, or the training split of procedural problems.
 
     Without those that are too close to a benchmark of `problems.exclude`, or that are copies of a held-out problem,
@@ -29,7 +29,7 @@ def training_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
     return _protected(config, config.problems.num_problems, config.run.seed, tell)
 
 
-def warm_start_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
+def warm_start_problems(config: Config, tell: Tell = tell_nothing) -> list[Problem]:
     """The problems of the warm start: as the RL problems, but another draw, and each with a golden to learn from."""
     problems = _protected(config, config.sft.num_examples, config.run.seed + 1_000_003, tell)
     problems = [problem for problem in problems if problem.oracle.golden is not None]
@@ -39,29 +39,34 @@ def warm_start_problems(config: Config, tell: Tell = _silent) -> list[Problem]:
 
 
 def _protected(config: Config, num_wanted: int, seed: int, tell: Tell) -> list[Problem]:
-    guards = _guards(config)
+    protected = guards(config)
     num_drawn = num_wanted
     while True:
         drawn = _own(config, num_drawn, seed) if config.problems.files else _procedural(config, num_drawn, seed)
         kept, removed = drawn, []
-        for guard in guards:
+        for guard in protected:
             kept, found = without_overlaps(kept, guard)
             removed += found
         if len(kept) >= num_wanted or len(drawn) < num_drawn:
             break
         num_drawn += num_wanted - len(kept)
-    if removed:
-        counts = Counter(f"{overlap.benchmark}, {overlap.reason}" for overlap in removed)
-        words = "; ".join(f"{count} ({why})" for why, count in counts.items())
-        tell(f"left out {len(removed)} of {len(drawn)} training problems as too close to protected ones: {words}")
+    tell_removed(removed, len(drawn), "training problems", tell)
     return kept
 
 
-def _guards(config: Config) -> list[Protected]:
+def tell_removed(removed: list[Overlap], num_all: int, what: str, tell: Tell) -> None:
+    """One line on what was left out of `num_all`, and why; none when nothing was."""
+    if removed:
+        counts = Counter(f"{overlap.benchmark}, {overlap.reason}" for overlap in removed)
+        words = "; ".join(f"{count} ({why})" for why, count in counts.items())
+        tell(f"left out {len(removed)} of {num_all} {what} as too close to protected ones: {words}")
+
+
+def guards(config: Config) -> list[Protected]:
     """Benchmarks by their words too; held-out problems, whose wording is the training problems' own, by equality."""
-    guards = [Protected(protected_items(config.problems.exclude))] if config.problems.exclude else []
+    benchmarks = [Protected(protected_items(config.problems.exclude))] if config.problems.exclude else []
     items = [item_of(problem) for problem in _held_out(config, draw_problems)]
-    return [*guards, Protected([("held-out", items)], min_containment=None)]
+    return [*benchmarks, Protected([("held-out", items)], min_containment=None)]
 
 
 def _own(config: Config, num_problems: int, seed: int) -> list[Problem]:
@@ -86,6 +91,11 @@ def _procedural(config: Config, num_problems: int, seed: int) -> list[Problem]:
 def evaluation_problems(config: Config) -> list[Problem]:
     """The held-out problems of a config: parameters that no training problem has."""
     return _held_out(config, make_problems)
+
+
+def held_out_goldens(config: Config) -> list[Problem]:
+    """As many of the held-out problems as there are, for whoever only measures how likely their goldens are."""
+    return _held_out(config, draw_problems)
 
 
 def _held_out(config: Config, draw: Callable[..., list[Problem]]) -> list[Problem]:

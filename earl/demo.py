@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from earl.config import Config
-from earl.data import evaluation_problems, training_problems, warm_start_problems
+from earl.data import evaluation_problems, training_problems
 from earl.evaluate import Evaluation, paired_gain
 from earl.jobs import Session, run_eval, run_sft, run_train
 from earl.report import write_report
 from earl.run_folder import RunFolder, package_versions
+from earl.sft_data import sft_data
 from earl.tables import evaluation_table
 from verifiers.connect import Judge
 from verifiers.versions import tool_versions
@@ -22,7 +23,7 @@ def run_demo(config: Config, run: RunFolder, farm: Judge, session: Session) -> b
     """Run all phases in `run`; the warm start's own files lie in `<run>/sft`. False when stopped early."""
     wall_s: dict[str, float] = {}
     tell = session.console.print
-    examples, problems = warm_start_problems(config, tell), training_problems(config, tell)
+    examples, problems = sft_data(config, tell), training_problems(config, tell)
     heldout = evaluation_problems(config)
 
     def timed(phase: str, job: Callable[[], Any]) -> Any:

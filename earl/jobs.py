@@ -1,6 +1,6 @@
 """The jobs that commands are made of: warm start, training, evaluation, each with its live line."""
 
-import dataclasses
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +10,20 @@ from rich.markup import escape
 
 from earl import checkpoint
 from earl.config import Config
+from earl.distil import Source, collect, examples_of, write_data_set
+from earl.distil_select import select
 from earl.engine import make_engine
 from earl.evaluate import Evaluation, evaluate
 from earl.hooks import Hooks
 from earl.metrics import ProgressLine
-from earl.policy import load_policy
+from earl.policy import Policy, load_encoder, load_policy
 from earl.run_folder import RunFolder
 from earl.sft import sft
+from earl.sft_data import Example, SftData
 from earl.train import train
+from hdl_bench.sampler import EngineSampler
 from verifiers.connect import Judge
 from verifiers.types import Problem
-
-OVERFIT_TARGET = 0.9  # pass rate at which a policy has learnt its one problem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,68 +47,91 @@ class Session:
 
 
 def run_sft(
-    config: Config, run: RunFolder, problems: list[Problem], session: Session, *, is_resumed: bool = False
+    config: Config,
+    run: RunFolder,
+    data: SftData,
+    session: Session,
+    *,
+    title: str = "warm start",
+    is_resumed: bool = False,
 ) -> Path | None:
-    """Warm-start `model.path` into `<run>/policy`. None when it was stopped before its last step."""
-    saved = checkpoint.latest(run.checkpoints) if is_resumed else None
+    """Train `model.path` on examples into `<run>/policy`. None when it was stopped before its last step.
+
+    A resumed run goes on from its last checkpoint, or begins anew where it was killed before the first.
+    """
+    has_checkpoint = is_resumed and any(run.checkpoints.glob("step_*"))
+    saved = checkpoint.latest(run.checkpoints) if has_checkpoint else None
     policy = load_policy(str(saved.folder) if saved else config.model.path, config.prompt)
-    line, hooks = session.hooks("warm start", _warm_start_text)
+    line, hooks = session.hooks(title, _sft_text)
     with line:
-        result = sft(policy, problems, config, run.path, resumed=saved, hooks=hooks)
+        result = sft(policy, data, config, run.path, resumed=saved, hooks=hooks)
     if result.num_steps < result.num_planned:
         return None
-    policy.save(run.path / "policy")
+    _save_whole(policy, run.path / "policy")
+    validation = "" if result.validation_loss is None else f", {result.validation_loss:.3f} on examples held out"
+    session.console.print(f"{title}: loss {result.loss:.3f} nats a token in the last step{validation}")
     return run.path / "policy"
 
 
-def _warm_start_text(metrics: dict[str, float]) -> str:
+def _save_whole(policy: Policy, target: Path) -> None:
+    """Write the policy under another name first, so that a kill leaves no half of one."""
+    partial = target.with_name(f".partial-{target.name}")
+    for folder in (partial, target):
+        shutil.rmtree(folder, ignore_errors=True)
+    policy.save(partial)
+    partial.rename(target)
+
+
+def _sft_text(metrics: dict[str, float]) -> str:
     return f"loss {metrics['loss']:.3f}  {metrics['perf/trained_tokens_per_s']:.0f} tok/s"
+
+
+def run_distil(
+    config: Config, run: RunFolder, problems: list[Problem], farm: Judge, session: Session
+) -> list[Example] | None:
+    """Sample `model.path` on problems and keep verified passes: the examples, also in `<run>/dataset.jsonl`.
+
+    None when it was stopped before all was sampled and judged.
+    """
+    encoder = load_encoder(config.model.path, config.prompt)
+
+    def open_sampler() -> EngineSampler:
+        engine = make_engine(load_policy(config.model.path, config.prompt), config.sampling, dtype=config.model.dtype)
+        return EngineSampler(engine, render=encoder.render, max_rows=config.sampling.max_rows)
+
+    source = Source(problems=problems, render=encoder.render, open_sampler=open_sampler)
+    line, hooks = session.hooks("sample", _distil_text)
+    with line:
+        attempts = collect(source, config, run.path, farm, hooks)
+    if attempts is None:
+        return None
+    selection = select(attempts, keep=config.distil.keep)
+    session.console.print(
+        f"solved {selection.num_solved} of {selection.num_problems} problems; passed {selection.num_passed} of"
+        f" {selection.num_samples} samples ({selection.num_unscored} could not be judged)\n"
+        f"kept {len(selection.kept)} passes; dropped {selection.num_duplicates} duplicates, {selection.num_cut} cut by"
+        f" length, {selection.num_surplus} beyond {config.distil.keep} a problem"
+    )
+    write_data_set(run, selection, config)
+    return examples_of(selection)
+
+
+def _distil_text(metrics: dict[str, float]) -> str:
+    return f"judged {metrics['num_judged']:.0f}  passed {metrics['num_passed']:.0f}"
 
 
 def run_train(
     config: Config, run: RunFolder, problems: list[Problem], farm: Judge, session: Session, *, is_resumed: bool = False
 ) -> Path | None:
     """Train `model.path`. The checkpoint's folder (Hugging Face layout), or None when it was stopped early."""
-    line, hooks = session.hooks("train", _training_text)
+    line, hooks = session.hooks("train", training_text)
     with line:
         result = train(config, run, problems, farm, is_resumed=is_resumed, hooks=hooks)
     return result.checkpoint.folder if result.num_steps == result.num_planned else None
 
 
-def run_overfit(
-    config: Config, run: RunFolder, problem: Problem, farm: Judge, session: Session, *, is_resumed: bool = False
-) -> list[float]:
-    """Train on one problem until `OVERFIT_TARGET` of a step's rollouts pass. The pass rates of this run's steps."""
-    line, hooks = session.hooks("overfit", _training_text)
-    rates: list[float] = []
-
-    def on_step(step: int, num_steps: int, metrics: dict[str, float]) -> None:
-        rates.append(metrics["pass_rate"])
-        hooks.on_step(step, num_steps, metrics)
-
-    def should_stop() -> bool:
-        return session.should_stop() or (bool(rates) and rates[-1] >= OVERFIT_TARGET)
-
-    hooks_with_target = dataclasses.replace(hooks, should_stop=should_stop, on_step=on_step)
-    with line:
-        train(config, run, [problem], farm, is_resumed=is_resumed, hooks=hooks_with_target)
-    return rates
-
-
-def overfit_config(config: Config) -> Config:
-    """The config with all rollouts of a step on one problem."""
-    size = config.train.num_problems * config.train.group_size
-    settings = {"num_problems": 1, "group_size": size, "num_minibatches": 1}
-    groups = {"filter": "none", "params": {}, "max_rounds": 0}  # there is no other problem to sample
-    return config.model_copy(
-        update={
-            "train": config.train.model_copy(update=settings),
-            "groups": config.groups.model_copy(update=groups),
-        }
-    )
-
-
-def _training_text(metrics: dict[str, float]) -> str:
+def training_text(metrics: dict[str, float]) -> str:
+    """What the live line of a training run says of a step."""
     return (
         f"reward {metrics['reward']:.2f}  pass {metrics['pass_rate']:.0%}  entropy {metrics['entropy']:.3f}"
         f"  kept {metrics.get('gate/kept_fraction', 0.0):.0%}"

@@ -8,6 +8,7 @@ from earl.control.order import order_params
 from earl.control.reference import reference_params
 from earl.gate import make_gate
 from earl.loss import LOSSES
+from earl.sft_loss import make_sft_loss
 from toolchain.errors import UsageError
 
 
@@ -17,6 +18,7 @@ def check_methods(config: Config) -> None:
     make_filter(config.groups)
     order_params(config.problems.order, config.problems.params)
     reference_params(config.kl)
+    make_sft_loss(config.sft)
     check_backends(config.log)
     for key, name, known in (
         ("advantage.name", config.advantage.name, ADVANTAGES),

@@ -1,4 +1,4 @@
-"""`earl sft`: warm start."""
+"""`earl sft`: supervised training."""
 
 from pathlib import Path
 
@@ -9,22 +9,30 @@ from earl.cli.common import config_arguments, console, set_up_torch
 
 @click.command()
 @config_arguments
-@click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped warm start to continue.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped or killed run to continue.")
 def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> None:
-    """Warm-start the policy of CONFIG; writes a run folder with the policy in Hugging Face layout."""
+    """Train the policy of CONFIG on prompts and completions; writes a run folder with the policy in Hugging Face
+    layout.
+
+    \b
+    earl sft CONFIG                               on the goldens of procedural problems, or of problems.files
+    earl sft CONFIG 'sft.files=["mine.jsonl"]'    on rows of prompt and completion
+    """
     from earl.config import load_config
-    from earl.data import warm_start_problems
     from earl.jobs import Session, run_sft
     from earl.run_folder import RunFolder
+    from earl.sft_data import sft_data
+    from earl.sft_loss import make_sft_loss
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads, settings.model.ops)
-    problems = warm_start_problems(settings, console.print)
+    make_sft_loss(settings.sft)
+    data = sft_data(settings, console.print)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)
-        policy = run_sft(settings, run, problems, session, is_resumed=resume is not None)
+        policy = run_sft(settings, run, data, session, is_resumed=resume is not None)
     if policy is None:
         console.print(f"stopped; continue with: earl sft {config} --resume {run.path}")
         raise click.exceptions.Exit(1)

@@ -10,7 +10,7 @@ from earl.cli.common import config_arguments, console, open_farm, set_up_torch, 
 @click.command()
 @config_arguments
 @click.option("--resume", type=click.Path(path_type=Path), help="Run folder to continue from its last checkpoint.")
-@click.option("--overfit-one", is_flag=True, help="Self-test: only the first problem, until 90% of a step passes.")
+@click.option("--overfit-one", is_flag=True, help="Self-test: one problem alone, until 90% of a step passes.")
 @verifier_option
 def command(
     config: Path, overrides: tuple[str, ...], resume: Path | None, overfit_one: bool, verifier: str | None
@@ -21,13 +21,14 @@ def command(
     """
     from earl.config import load_config
     from earl.data import training_problems
-    from earl.jobs import OVERFIT_TARGET, Session, overfit_config, run_overfit, run_train
+    from earl.jobs import Session, run_train
     from earl.methods import check_methods
+    from earl.overfit import overfit_config, run_overfit
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
     settings = load_config(config, with_verifier(overrides, verifier))
-    settings = overfit_config(settings) if overfit_one else settings
+    settings = overfit_config(settings, overrides) if overfit_one else settings
     set_up_torch(settings.run.num_threads, settings.model.ops)
     check_methods(settings)
     problems = training_problems(settings, console.print)
@@ -35,10 +36,9 @@ def command(
         run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="train")
         session = Session(console=console, should_stop=lambda: stop.is_set)
         if overfit_one:
-            rates = run_overfit(settings, run, problems[0], farm, session, is_resumed=resume is not None)
-            best = max(rates, default=0.0)
-            is_whole = best >= OVERFIT_TARGET
-            console.print(f"{problems[0].problem_id}: at best {best:.0%} of a step passed, in {len(rates)} steps")
+            result = run_overfit(settings, run, problems, farm, session, is_resumed=resume is not None)
+            is_whole = result.is_learnt
+            console.print(result.told)
         else:
             policy = run_train(settings, run, problems, farm, session, is_resumed=resume is not None)
             is_whole = policy is not None

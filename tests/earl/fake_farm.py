@@ -1,14 +1,15 @@
 """A farm without simulators for tests of the trainer: the verdict is a function of the completion's text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
+from verifiers.connect import judge_all
 from verifiers.judgement import Judgement
-from verifiers.types import Outcome, OutputScore, Problem, Stage, Verdict
+from verifiers.types import Candidate, Outcome, OutputScore, Problem, Stage, Verdict
 
 
 class FakeFarm:
-    """Answers at once with `outcome_of(text)`; counts what it was asked."""
+    """Answers at once with `outcome_of(text)`; counts what it was asked. A pass has its whole text for candidate."""
 
     isolation = "rlimits"
 
@@ -22,5 +23,9 @@ class FakeFarm:
         output = OutputScore(name="y", num_samples=10, num_mismatches=len(text) % 10, constant_fraction=0.1)
         verdict = Verdict(outcome=outcome, stage=Stage.COMPARE, seed=seeds[0], outputs=(output,))
         future: Future[Judgement] = Future()
-        future.set_result(Judgement(candidate=None, verdict=verdict))
+        candidate = Candidate(text=text) if verdict.passed else None
+        future.set_result(Judgement(candidate=candidate, verdict=verdict))
         return future
+
+    def judge_all(self, jobs: Iterable[tuple[Problem, str, tuple[int, ...]]]) -> list[Judgement]:
+        return judge_all(self, jobs, None)

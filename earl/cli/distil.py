@@ -1,0 +1,51 @@
+"""`earl distil`: self-distillation from verified completions."""
+
+from pathlib import Path
+
+import click
+
+from earl.cli.common import config_arguments, console, open_farm, set_up_torch, verifier_option, with_verifier
+
+
+@click.command()
+@config_arguments
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped or killed run to continue.")
+@click.option("--data-only", is_flag=True, help="Write the data set; train nothing.")
+@verifier_option
+def command(
+    config: Path, overrides: tuple[str, ...], resume: Path | None, data_only: bool, verifier: str | None
+) -> None:
+    """Sample the policy of CONFIG on its training problems, keep what passes, and train on it.
+
+    The run folder gets dataset.jsonl, one verified completion a row, and the policy that has learnt from it. With
+    --data-only, `earl sft CONFIG 'sft.files=["RUN/dataset.jsonl"]'` trains later.
+    """
+    from earl.config import load_config
+    from earl.data import training_problems
+    from earl.jobs import Session, run_distil, run_sft
+    from earl.methods import check_methods
+    from earl.run_folder import RunFolder
+    from earl.sft_data import split_validation
+    from earl.signals import StopRequest
+
+    settings = load_config(config, with_verifier(overrides, verifier))
+    set_up_torch(settings.run.num_threads, settings.model.ops)
+    check_methods(settings)
+    problems = training_problems(settings, console.print)
+    policy = None
+    with StopRequest() as stop:
+        session = Session(console=console, should_stop=lambda: stop.is_set)
+        with open_farm(settings) as farm:
+            run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="distil")
+            examples = run_distil(settings, run, problems, farm, session)
+        if examples is not None and not data_only:
+            student = settings.distil.student or settings.model.path
+            chosen = settings.model_copy(update={"model": settings.model.model_copy(update={"path": student})})
+            data = split_validation(examples, chosen)
+            policy = run_sft(chosen, run, data, session, title="distil", is_resumed=resume is not None)
+    if examples is None or (policy is None and not data_only):
+        console.print(f"stopped; continue with: earl distil {config} --resume {run.path}")
+        raise click.exceptions.Exit(1)
+    console.print(f"data set: {run.path / 'dataset.jsonl'}")
+    if policy is not None:
+        console.print(f"policy: {policy}")
