@@ -59,15 +59,19 @@ class SamplingConfig(Section):
     max_rows: Positive = 128  # sequences decoded side by side
 
 
+class SftLossConfig(Section):
+    name: str = "cross_entropy"  # a key of earl.sft_loss.SFT_LOSSES
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
 class SftConfig(Section):
     files: tuple[str, ...] = ()  # rows of prompt and completion; empty: the goldens of [problems]
-    num_examples: Positive = 512  # at most, of files
+    num_examples: Positive = 512  # at most so many, where they come from files
     num_validation: Annotated[int, Field(ge=0)] = 32  # examples whose loss is only measured
     num_epochs: Positive = 1
     batch_size: Positive = 16  # examples in one update
     pack_tokens: Positive = 4096  # of one pass: examples lie end to end up to here; longer ones are left out
-    loss: str = "cross_entropy"  # a key of earl.sft_loss.SFT_LOSSES
-    params: dict[str, Any] = Field(default_factory=dict)  # of the loss
+    loss: SftLossConfig = SftLossConfig()
     learning_rate: NonNegative = 1e-4
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -81,7 +85,6 @@ class DistilConfig(Section):
 
     num_samples: Positive = 16  # a problem
     keep: Positive = 1  # passes of a problem, at most, the best first
-    student: str = ""  # who learns from them; empty: the model that was sampled
 
 
 class TrainConfig(Section):

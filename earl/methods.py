@@ -18,7 +18,7 @@ def check_methods(config: Config) -> None:
     make_filter(config.groups)
     order_params(config.problems.order, config.problems.params)
     reference_params(config.kl)
-    make_sft_loss(config.sft)
+    make_sft_loss(config.sft.loss)
     check_backends(config.log)
     for key, name, known in (
         ("advantage.name", config.advantage.name, ADVANTAGES),

@@ -1,7 +1,8 @@
 """The self-test that drives one problem to pass: a loop that cannot do that is broken.
 
 It changes what stands in the way of learning one problem, and no method: all rollouts of a step are of that problem, it
-is one whose rewards differ, and the learning rate is higher than training on many problems would bear.
+is one whose rewards differ, the learning rate is higher than training on many problems would bear, and the temperature
+is lower.
 """
 
 import dataclasses
@@ -27,6 +28,9 @@ from verifiers.types import Problem
 TARGET = 0.9  # share of a step's rollouts that pass when a policy has learnt its one problem
 # On one problem the gradient points one way from step to step: a rate that many problems would not bear is safe.
 _LEARNING_RATE_FACTOR = 5.0
+# At 1 a policy that has made up its mind still fails by a token of the tail here and there: of 80 tokens at 0.4 % each
+# a quarter of all completions has one, and so many rare mistakes are not unlearnt in a few steps.
+_TEMPERATURE = 0.7
 _NUM_STEPS = 60
 _NUM_PROBED = 8  # problems that are sampled to choose one
 _CHOICE = "overfit.json"
@@ -56,7 +60,8 @@ class OverfitResult:
 
 
 def overfit_config(config: Config, overrides: Sequence[str]) -> Config:
-    """The config of the self-test. What the command line's `overrides` say of steps and learning rate stays."""
+    """The config of the self-test. What `overrides` of the command line say of steps, learning rate and temperature
+    stays."""
     size = config.train.num_problems * config.train.group_size
     given = {override.partition("=")[0].strip() for override in overrides}
     settings: dict[str, float] = {"num_problems": 1, "group_size": size, "num_minibatches": 1}
@@ -64,11 +69,15 @@ def overfit_config(config: Config, overrides: Sequence[str]) -> Config:
         settings["learning_rate"] = config.train.learning_rate * _LEARNING_RATE_FACTOR
     if "train.num_steps" not in given:
         settings["num_steps"] = _NUM_STEPS
+    temperature = config.sampling.temperature
+    if "sampling.temperature" not in given:
+        temperature = min(temperature, _TEMPERATURE)
     groups = {"filter": "none", "params": {}, "max_rounds": 0}  # there is no other problem to sample
     return config.model_copy(
         update={
             "train": config.train.model_copy(update=settings),
             "groups": config.groups.model_copy(update=groups),
+            "sampling": config.sampling.model_copy(update={"temperature": temperature}),
         }
     )
 

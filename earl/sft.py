@@ -58,7 +58,7 @@ def sft(
         UsageError: the checkpoint is of other data, or no example fits into `sft.pack_tokens`.
         InfrastructureError: the loss is no number any more.
     """
-    loss = make_sft_loss(config.sft)
+    loss = make_sft_loss(config.sft.loss)
     train = _laid_out(policy.encoder, data.train, config, hooks)
     validation = _laid_out(policy.encoder, data.validation, config, hooks)
     if not train:

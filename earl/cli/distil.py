@@ -18,7 +18,7 @@ def command(
     """Sample the policy of CONFIG on its training problems, keep what passes, and train on it.
 
     The run folder gets dataset.jsonl, one verified completion a row, and the policy that has learnt from it. With
-    --data-only, `earl sft CONFIG 'sft.files=["RUN/dataset.jsonl"]'` trains later.
+    --data-only, `earl sft CONFIG 'sft.files=["RUN/dataset.jsonl"]'` trains later, or trains another model.
     """
     from earl.config import load_config
     from earl.data import training_problems
@@ -39,10 +39,8 @@ def command(
             run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="distil")
             examples = run_distil(settings, run, problems, farm, session)
         if examples is not None and not data_only:
-            student = settings.distil.student or settings.model.path
-            chosen = settings.model_copy(update={"model": settings.model.model_copy(update={"path": student})})
-            data = split_validation(examples, chosen)
-            policy = run_sft(chosen, run, data, session, title="distil", is_resumed=resume is not None)
+            data = split_validation(examples, settings)
+            policy = run_sft(settings, run, data, session, title="distil", is_resumed=resume is not None)
     if examples is None or (policy is None and not data_only):
         console.print(f"stopped; continue with: earl distil {config} --resume {run.path}")
         raise click.exceptions.Exit(1)

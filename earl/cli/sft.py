@@ -27,7 +27,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads, settings.model.ops)
-    make_sft_loss(settings.sft)
+    make_sft_loss(settings.sft.loss)
     data = sft_data(settings, console.print)
     run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:

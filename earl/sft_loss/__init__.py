@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from earl.config import SftConfig
+from earl.config import SftLossConfig
 from earl.ops import TokenStats
 from earl.params import NoParams, bind_params
 from earl.sft_loss.cross_entropy import all_tokens, cross_entropy
@@ -53,9 +53,9 @@ class SftLoss:
         return self.method.num_trained(length, self.params)
 
 
-def make_sft_loss(config: SftConfig) -> SftLoss:
-    """The loss called `sft.loss`. UsageError if there is none of that name, or none of its parameters."""
-    if config.loss not in SFT_LOSSES:
-        raise UsageError(f"unknown sft.loss {config.loss!r}; known: {', '.join(sorted(SFT_LOSSES))}")
-    method = SFT_LOSSES[config.loss]
-    return SftLoss(method, bind_params(method.params, config.params, section="sft.params", owner=config.loss))
+def make_sft_loss(config: SftLossConfig) -> SftLoss:
+    """The loss of a config. UsageError if there is none of that name, or none of its parameters."""
+    if config.name not in SFT_LOSSES:
+        raise UsageError(f"unknown sft.loss.name {config.name!r}; known: {', '.join(sorted(SFT_LOSSES))}")
+    method = SFT_LOSSES[config.name]
+    return SftLoss(method, bind_params(method.params, config.params, section="sft.loss.params", owner=config.name))

@@ -1,9 +1,7 @@
 """Methods inside the training loop on a tiny model: presets, rounds, truncation, corrections, controls, self-tests."""
 
-import contextlib
 import json
 import math
-import re
 import zlib
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,8 +11,6 @@ import torch
 from fake_farm import FakeFarm
 from safetensors.torch import load_file
 
-import earl.cli.train
-from earl.cli import main
 from earl.config import OverlongConfig, config_from_dict, load_config
 from earl.hooks import Hooks
 from earl.methods import check_methods
@@ -342,39 +338,3 @@ def test_parquet_holds_the_rows_of_the_json_lines(tiny_policy, tmp_path):
 )
 def test_a_rule_of_the_screen_has_a_name_without_the_candidates_words(message, name):
     assert rule_name(message) == name
-
-
-def _run_command(monkeypatch, farm, *arguments):
-    monkeypatch.setattr(earl.cli.train, "open_farm", lambda settings: contextlib.nullcontext(farm))
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", str(CONFIGS[0].parent / "earl-fast.toml"), *arguments])
-    return exit_info.value.code
-
-
-def test_overfitting_one_problem_is_a_command_that_tells(tiny_policy, tmp_path, monkeypatch, capsys):
-    arguments = [
-        f"model.path={tiny_policy}",
-        "model.dtype=float32",
-        f"run.dir={tmp_path}",
-        "sampling.max_tokens=4",
-        "train.num_problems=4",
-        "train.group_size=8",
-        "train.learning_rate=2e-2",
-        "gate.params.fraction=1.0",
-        "problems.families=['bitwise']",
-        "problems.num_problems=4",
-    ]
-    farm = FakeFarm(lambda text: Outcome.PASSED if "m" in text else Outcome.SYNTAX_ERROR)
-    assert _run_command(monkeypatch, farm, "--overfit-one", *arguments, "train.num_steps=40", "run.name=one") == 0
-    told = capsys.readouterr().err
-    rate, steps = re.search(r"at best (\d+)% of a step passed, in (\d+) steps", told).groups()
-    assert int(rate) >= 90
-    assert int(steps) < 40
-    rows = [
-        json.loads(line) for line in (tmp_path / "one" / "completions" / "step_000001.jsonl").read_text().splitlines()
-    ]
-    assert (len(rows), len({row["problem_id"] for row in rows})) == (32, 1)
-
-    farm = FakeFarm(lambda text: Outcome.SYNTAX_ERROR)
-    assert _run_command(monkeypatch, farm, "--overfit-one", *arguments, "train.num_steps=2", "run.name=two") == 1
-    assert "at best 0% of a step passed, in 2 steps" in capsys.readouterr().err

@@ -123,7 +123,7 @@ def _layouts(num_examples=7):
 
 def _gradients(model, packs, config):
     model.zero_grad(set_to_none=True)
-    metrics = accumulate_gradients(model, packs, make_sft_loss(config.sft), config)
+    metrics = accumulate_gradients(model, packs, make_sft_loss(config.sft.loss), config)
     return metrics, {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
@@ -131,13 +131,13 @@ def _gradients(model, packs, config):
 @pytest.mark.parametrize(
     "loss",
     [
-        {"loss": "cross_entropy"},
-        {"loss": "light_if", "params": {"fraction": 0.4}},
-        {"loss": "entropy_bonus", "params": {"coefficient": 0.3}},
+        {"name": "cross_entropy"},
+        {"name": "light_if", "params": {"fraction": 0.4}},
+        {"name": "entropy_bonus", "params": {"coefficient": 0.3}},
     ],
 )
 def test_packs_give_the_loss_and_gradient_of_single_examples(tiny_model, implementation, loss):
-    config, layouts = _config(**loss), _layouts()
+    config, layouts = _config(loss=loss), _layouts()
     cuts = [
         [layouts],
         [[layout] for layout in layouts],
@@ -182,7 +182,7 @@ def test_validation_loss_is_the_mean_over_tokens_however_it_is_packed(tiny_model
     layouts = _layouts()
     whole = validation_metrics(tiny_model, layouts, CONFIG)
     assert whole == pytest.approx(validation_metrics(tiny_model, layouts, _config(pack_tokens=40)), rel=1e-6)
-    trained = accumulate_gradients(tiny_model, [layouts], make_sft_loss(CONFIG.sft), CONFIG)
+    trained = accumulate_gradients(tiny_model, [layouts], make_sft_loss(CONFIG.sft.loss), CONFIG)
     assert whole["validation/loss"] == pytest.approx(trained["cross_entropy"], rel=1e-6)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earl.config import SftConfig
+from earl.config import SftLossConfig
 from earl.ops import TokenStats, token_logprob_entropy_ref
 from earl.sft_loss import SFT_LOSSES, make_sft_loss
 from toolchain.errors import UsageError
@@ -16,7 +16,7 @@ LENGTHS = (4, 1, 3)
 
 
 def _loss(name, **params):
-    return make_sft_loss(SftConfig(loss=name, params=params))
+    return make_sft_loss(SftLossConfig(name=name, params=params))
 
 
 def _stats(logprobs, entropies):
@@ -108,9 +108,9 @@ def test_light_if_trains_as_many_tokens_as_it_says_and_the_most_surprising(lengt
 
 @pytest.mark.parametrize("name", SFT_LOSSES)
 def test_bad_names_and_parameters_are_told(name):
-    with pytest.raises(UsageError, match=rf"sft\.params\.fractoin.*{name} has: "):
+    with pytest.raises(UsageError, match=rf"sft\.loss\.params\.fractoin.*{name} has: "):
         _loss(name, fractoin=0.5)
-    with pytest.raises(UsageError, match=r"unknown sft\.loss 'gem'; known: cross_entropy, entropy_bonus, light_if"):
+    with pytest.raises(UsageError, match=r"unknown sft\.loss\.name 'gem'; known: cross_entropy, entropy"):
         _loss("gem")
-    with pytest.raises(UsageError, match=r"sft\.params\.fraction"):
+    with pytest.raises(UsageError, match=r"sft\.loss\.params\.fraction"):
         _loss("light_if", fraction=0.0)
