@@ -106,9 +106,10 @@ def run_distil(
     if attempts is None:
         return None
     selection = select(attempts, keep=config.distil.keep)
+    unscored = f" ({selection.num_unscored} could not be judged)" if selection.num_unscored else ""
     session.console.print(
         f"solved {selection.num_solved} of {selection.num_problems} problems; passed {selection.num_passed} of"
-        f" {selection.num_samples} samples ({selection.num_unscored} could not be judged)\n"
+        f" {selection.num_samples} samples{unscored}\n"
         f"kept {len(selection.kept)} passes; dropped {selection.num_duplicates} duplicates, {selection.num_cut} cut by"
         f" length, {selection.num_surplus} beyond {config.distil.keep} a problem"
     )
