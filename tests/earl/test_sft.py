@@ -24,6 +24,8 @@ from hdl_bench.problem_files import write_problems
 from hdl_bench.procedural.problems import make_problems
 from toolchain.errors import InfrastructureError, UsageError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SFT = {"batch_size": 4, "learning_rate": 3e-3, "num_epochs": 2, "warmup_fraction": 0.2}
 CONFIG = config_from_dict({"model": {"dtype": "float32"}, "sft": SFT}, origin="test")
 

@@ -5,7 +5,6 @@ The policy has learnt five answers to one prompt, one of which is right: it pass
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,7 @@ def _earl(*arguments: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tiny_encoder) -> Iterator[Path]:
+def folder(tmp_path_factory, tiny_encoder, one_thread) -> Path:
     """A folder with `config.toml`, which is the EARL preset but for paths and sizes, and the warm policy in `warm`."""
     root = tmp_path_factory.mktemp("commands")
     size = len(tiny_encoder.tokenizer)
@@ -73,7 +72,7 @@ def folder(tmp_path_factory, tiny_encoder) -> Iterator[Path]:
         extends = "{PRESET}"
         [run]
         dir = "{root}"
-        num_threads = 1
+        num_threads = 1  # as the fixture one_thread, which sets back what the commands set
         [model]
         path = "{root / "model"}"
         dtype = "float32"
@@ -98,10 +97,8 @@ def folder(tmp_path_factory, tiny_encoder) -> Iterator[Path]:
         """
     )
     answers = f"sft.files=['{root / 'answers.jsonl'}']"
-    num_threads = torch.get_num_threads()  # which the commands set
     assert _earl("sft", str(root / "config.toml"), "run.name=warm", answers) == 0
-    yield root
-    torch.set_num_threads(num_threads)
+    return root
 
 
 @pytest.fixture
