@@ -15,6 +15,7 @@ from earl.evaluate import Evaluation, evaluate
 from earl.hooks import Hooks
 from earl.metrics import ProgressLine
 from earl.policy import load_policy
+from earl.resume_check import identity_of, keep_identity
 from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.train import train
@@ -48,6 +49,7 @@ def run_sft(
     config: Config, run: RunFolder, problems: list[Problem], session: Session, *, is_resumed: bool = False
 ) -> Path | None:
     """Warm-start `model.path` into `<run>/policy`. None when it was stopped before its last step."""
+    keep_identity(run, identity_of(config, problems))
     saved = checkpoint.latest(run.checkpoints) if is_resumed else None
     policy = load_policy(str(saved.folder) if saved else config.model.path, config.prompt)
     line, hooks = session.hooks("warm start", _warm_start_text)

@@ -39,7 +39,7 @@ class RunFolder:
                 except FileExistsError:
                     continue
                 run = cls(root / name)
-                run.write_text("config.toml", tomli_w.dumps(config.model_dump(mode="json")))
+                run.write_config(config)
                 run.write_json("versions.json", package_versions())
                 return run
         except OSError as error:
@@ -55,25 +55,13 @@ class RunFolder:
             raise UsageError(f"{path} is no run folder: it has no config.toml; give the folder that a run printed")
         return cls(path)
 
-    @classmethod
-    def reopen(cls, path: Path, config: Config) -> "RunFolder":
-        """An existing run to continue. UsageError when `config` is not the one it was started with."""
-        run = cls.open(path)
-        before, now = run.config().model_dump(mode="json"), config.model_dump(mode="json")
-        changed = [
-            f"{section}.{key}: {before[section][key]!r} -> {now[section][key]!r}"
-            for section in before
-            for key in before[section]
-            # Who judges changes no verdict, and who listens changes nothing.
-            if section not in ("verifier", "log") and before[section][key] != now[section][key]
-        ]
-        if changed:
-            raise UsageError(f"cannot resume {path} with another config; changed: {'; '.join(changed)}")
-        return run
-
     def config(self) -> Config:
-        """The resolved config that the run was started with."""
+        """The resolved config that the run was started with, or last resumed with."""
         return load_config(self.path / "config.toml")
+
+    def write_config(self, config: Config) -> None:
+        """Keep the resolved config."""
+        self.write_text("config.toml", tomli_w.dumps(config.model_dump(mode="json")))
 
     @property
     def metrics_path(self) -> Path:
@@ -83,8 +71,12 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def completions_folder(self) -> Path:
+        return self.path / "completions"
+
     def completions_path(self, step: int, suffix: str = "jsonl") -> Path:
-        return self.path / "completions" / f"step_{step:06d}.{suffix}"
+        return self.completions_folder / f"step_{step:06d}.{suffix}"
 
     def write_json(self, name: str, value: Any) -> Path:
         return self.write_text(name, json.dumps(value, indent=2) + "\n")

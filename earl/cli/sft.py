@@ -4,24 +4,29 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, set_up_torch
+from earl.cli.common import config_arguments, console, force_resume_option, set_up_torch
 
 
 @click.command()
 @config_arguments
 @click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped warm start to continue.")
-def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> None:
+@force_resume_option
+def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_forced: bool) -> None:
     """Warm-start the policy of CONFIG; writes a run folder with the policy in Hugging Face layout."""
     from earl.config import load_config
     from earl.data import warm_start_problems
     from earl.jobs import Session, run_sft
+    from earl.resume_check import reopen
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
     settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads, settings.model.ops)
     problems = warm_start_problems(settings, console.print)
-    run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
+    if resume:
+        run = reopen(resume, settings, problems, is_forced=is_forced, tell=console.print)
+    else:
+        run = RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)
         policy = run_sft(settings, run, problems, session, is_resumed=resume is not None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from verifiers.farm_stats import FarmStats, Tally
 from verifiers.judgement import Judgement
 from verifiers.types import Outcome, OutputScore, Problem, Stage, Verdict
 
@@ -15,12 +16,17 @@ class FakeFarm:
     def __init__(self, outcome_of: Callable[[str], Outcome]) -> None:
         self._outcome_of = outcome_of
         self.num_submitted = 0
+        self._tally = Tally()
 
     def submit(self, problem: Problem, text: str, seeds: tuple[int, ...]) -> "Future[Judgement]":
         self.num_submitted += 1
         outcome = self._outcome_of(text)
         output = OutputScore(name="y", num_samples=10, num_mismatches=len(text) % 10, constant_fraction=0.1)
         verdict = Verdict(outcome=outcome, stage=Stage.COMPARE, seed=seeds[0], outputs=(output,))
+        self._tally.judged(problem.problem_id, verdict)
         future: Future[Judgement] = Future()
         future.set_result(Judgement(candidate=None, verdict=verdict))
         return future
+
+    def stats(self) -> FarmStats:
+        return self._tally.fill_in(FarmStats(num_workers=1, num_queued=0, num_running=0, max_queued=1))

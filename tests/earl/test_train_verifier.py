@@ -45,6 +45,9 @@ class _Wrapped:
         future.add_done_callback(lambda done: self.judgements.append(done.result()))
         return future
 
+    def stats(self):
+        return self._judge.stats()
+
 
 def _run(tiny_policy, tmp_path, name, judge):
     config = _config(tiny_policy, tmp_path, name)
