@@ -4,6 +4,7 @@ The judge is lost when it raises an InfrastructureError, or when every verdict o
 the step is asked for again after pauses that double; finished verdicts are in the journal and are not judged again.
 """
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
@@ -24,7 +25,7 @@ class FarmLost(InfrastructureError):
     """The judge stayed lost for longer than `verifier.wait_s`; nothing of the step has touched the weights."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Patience:
     """How long to wait for a lost judge, whom to tell, and who may end the wait (by StepInterrupted)."""
 
@@ -32,10 +33,11 @@ class Patience:
     hooks: Hooks = field(default_factory=Hooks)
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    _heard_at: float = -math.inf  # when the last verdict came
 
     def insist(self, ask: Callable[[], list[list[Rollout]]]) -> list[list[Rollout]]:
-        """What `ask` answers, asked again while the judge is lost. FarmLost after `limit_s` of that."""
-        lost_at, pause_s = None, _FIRST_PAUSE_S
+        """What `ask` answers, asked again while the judge is lost. FarmLost after `limit_s` without a verdict."""
+        asked_at, lost_at, pause_s = self.now(), None, _FIRST_PAUSE_S
         while True:
             cause, trouble = None, ""
             try:
@@ -47,7 +49,7 @@ class Patience:
                 self._tell_of_broken_problems(rollouts)
                 return rollouts
             now = self.now()
-            lost_at = now if lost_at is None else lost_at
+            lost_at = max(asked_at, self._heard_at) if lost_at is None else lost_at
             left_s = lost_at + self.limit_s - now
             if left_s <= 0:
                 raise FarmLost(
@@ -66,7 +68,9 @@ class Patience:
         started = told = self.now()
         while True:
             try:
-                return future.result(timeout=_TICK_S)
+                judgement = future.result(timeout=_TICK_S)
+                self._heard_at = self.now()
+                return judgement
             except TimeoutError as error:
                 if future.done() and future.exception() is error:  # the judge's own deadline, which says more
                     raise

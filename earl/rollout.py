@@ -18,7 +18,7 @@ from verifiers.seeds import EVAL_SEEDS, group_seed
 from verifiers.types import Problem
 
 _NONE = Patience()
-_DEADLINE_S = 600.0  # for all verdicts of one step; the farm's own limits per job are far shorter
+_DEADLINE_S = 600.0  # for one verdict after the one before; the farm's own limits per job are far shorter
 
 
 def shuffle_rewards(rollouts: list[list[Rollout]], seed: int) -> list[list[Rollout]]:
@@ -112,7 +112,8 @@ class RolloutJudge:
         return self._wait(problem, self._under_way[self._key(problem, completion, epoch)])
 
     def _wait(self, problem: Problem, future: "Future[Judgement]") -> Judgement:
-        return self._patience.result(future, f"the verdict on {problem.problem_id}", deadline_s=_DEADLINE_S)
+        deadline_s = min(_DEADLINE_S, self._patience.limit_s or _DEADLINE_S)
+        return self._patience.result(future, f"the verdict on {problem.problem_id}", deadline_s=deadline_s)
 
     def _rollout(self, problem: Problem, completion: Completion, judgement: Judgement) -> Rollout:
         verdict = judgement.verdict

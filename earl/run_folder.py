@@ -1,7 +1,10 @@
 """The folder of a run: resolved config, versions, metrics, completions, checkpoints. One layout for every command."""
 
+import errno
 import json
+import os
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,21 +34,20 @@ class RunFolder:
         """
         root = Path(config.run.dir)
         names = [config.run.name] if config.run.name else [f"{default_name}-{n:03d}" for n in range(1, 1000)]
+        partial = root / f".new-{os.getpid()}"  # a kill leaves no folder that is taken and cannot be resumed
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            partial.mkdir(parents=True)
+            cls(partial).write_config(config)
+            cls(partial).write_json("versions.json", package_versions())
             for name in names:
-                try:
-                    (root / name).mkdir()
-                except FileExistsError:
-                    continue
-                run = cls(root / name)
-                run.write_config(config)
-                run.write_json("versions.json", package_versions())
-                return run
+                if _renamed(partial, root / name):
+                    return cls(root / name)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the run folder under {root}: {error.strerror}; set run.dir"
             ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         raise UsageError(f"the run folder {root / names[0]} exists; choose another run.name, or `--resume` it")
 
     @classmethod
@@ -85,6 +87,17 @@ class RunFolder:
         """Write a file of the run atomically. InfrastructureError when the disk refuses."""
         write_whole(self.path / name, text)
         return self.path / name
+
+
+def _renamed(folder: Path, target: Path) -> bool:
+    """Give a folder its name; False when that is taken by anything but an empty folder."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
 
 
 def write_atomically(path: Path, document: Any) -> Path:

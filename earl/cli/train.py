@@ -64,10 +64,10 @@ def command(
                 policy = run_train(settings, run, problems, farm, session, is_resumed=resume is not None)
                 is_whole = policy is not None
         except (FarmLost, TrainingDiverged):
-            console.print(how_to_go_on)
+            console.print(how_to_go_on, soft_wrap=True)
             raise
     if stop.is_set and not is_whole:
-        console.print(how_to_go_on)
+        console.print(how_to_go_on, soft_wrap=True)
     if not is_whole:
         raise click.exceptions.Exit(1)
     if not overfit_one:
