@@ -18,7 +18,7 @@ from verifiers.judgement import Judgement
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _TICK_S = 0.5  # how soon a request to stop is heard
-_TELL_EVERY_S = 30.0
+_FIRST_TOLD_S = 10.0  # into a wait for one verdict; then after twice the time, and so on
 
 
 class FarmLost(InfrastructureError):
@@ -65,7 +65,7 @@ class Patience:
 
     def result(self, future: "Future[Judgement]", what: str, *, deadline_s: float) -> Judgement:
         """The result of a future, its own exception, or DeadlineExceeded. A long wait is told of."""
-        started = told = self.now()
+        started, tell_after_s = self.now(), _FIRST_TOLD_S
         while True:
             try:
                 judgement = future.result(timeout=_TICK_S)
@@ -75,12 +75,12 @@ class Patience:
                 if future.done() and future.exception() is error:  # the judge's own deadline, which says more
                     raise
             self._stop_if_asked()
-            now = self.now()
-            if now - started >= deadline_s:
+            waited_s = self.now() - started
+            if waited_s >= deadline_s:
                 raise DeadlineExceeded(f"waited {deadline_s:.0f} s for {what}; see `earl doctor`")
-            if now - told >= _TELL_EVERY_S:
-                told = now
-                self.hooks.warn(f"waiting for {what} since {now - started:.0f} s, at most {deadline_s:.0f} s")
+            if waited_s >= tell_after_s:
+                tell_after_s *= 2
+                self.hooks.warn(f"waiting for {what} since {waited_s:.0f} s, at most {deadline_s:.0f} s")
 
     def _pause(self, pause_s: float) -> None:
         until = self.now() + pause_s

@@ -72,7 +72,7 @@ def run_train(
     line, hooks = session.hooks("train", _training_text)
     with line:
         result = train(config, run, problems, farm, is_resumed=is_resumed, hooks=hooks)
-    return result.checkpoint.folder if result.num_steps == result.num_planned else None
+    return result.checkpoint.folder if result.num_steps >= result.num_planned else None
 
 
 def run_overfit(

@@ -32,6 +32,11 @@ force_resume_option = click.option(
 )
 
 
+def tell(line: str) -> None:
+    """A plain line for the person who watches; never wrapped, so that paths can be copied."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2))

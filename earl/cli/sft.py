@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, force_resume_option, set_up_torch
+from earl.cli.common import config_arguments, console, force_resume_option, set_up_torch, tell
 
 
 @click.command()
@@ -24,7 +24,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_fo
     set_up_torch(settings.run.num_threads, settings.model.ops)
     problems = warm_start_problems(settings, console.print)
     if resume:
-        run = reopen(resume, settings, problems, is_forced=is_forced, tell=console.print)
+        run = reopen(resume, settings, problems, is_forced=is_forced, tell=tell)
     else:
         run = RunFolder.create(settings, default_name="sft")
     with StopRequest() as stop:

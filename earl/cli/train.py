@@ -10,6 +10,7 @@ from earl.cli.common import (
     force_resume_option,
     open_farm,
     set_up_torch,
+    tell,
     verifier_option,
     with_verifier,
 )
@@ -49,7 +50,7 @@ def command(
     check_methods(settings)
     problems = training_problems(settings, console.print)
     problems = problems[:1] if overfit_one else problems
-    run = reopen(resume, settings, problems, is_forced=is_forced, tell=console.print) if resume else None
+    run = reopen(resume, settings, problems, is_forced=is_forced, tell=tell) if resume else None
     with open_farm(settings) as farm, StopRequest() as stop:
         run = run or RunFolder.create(settings, default_name="train")
         session = Session(console=console, should_stop=lambda: stop.is_set)
@@ -64,10 +65,10 @@ def command(
                 policy = run_train(settings, run, problems, farm, session, is_resumed=resume is not None)
                 is_whole = policy is not None
         except (FarmLost, TrainingDiverged):
-            console.print(how_to_go_on, soft_wrap=True)
+            tell(how_to_go_on)
             raise
     if stop.is_set and not is_whole:
-        console.print(how_to_go_on, soft_wrap=True)
+        tell(how_to_go_on)
     if not is_whole:
         raise click.exceptions.Exit(1)
     if not overfit_one:
