@@ -1,9 +1,11 @@
 """Fixtures around the tiny policy."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 from tiny import build_tiny_model, build_tiny_tokenizer
 from transformers import LlamaForCausalLM
 
@@ -30,3 +32,12 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: PromptEn
     build_tiny_model(len(tiny_encoder.tokenizer)).save_pretrained(str(folder))
     tiny_encoder.tokenizer.save_pretrained(str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread of torch: the tiny model has no work for two, which wait for each other on a busy machine."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)

@@ -13,6 +13,8 @@ from earl.run_folder import RunFolder
 from earl.train import train
 from toolchain.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class _Recorder:
     """What wandb and trackio are asked for, in the order of the calls; `broken` names a call that fails."""

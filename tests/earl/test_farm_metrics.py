@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 from test_train import PROBLEMS, FakeFarm, _by_checksum, _config
 
 from earl.farm_metrics import FarmMeter
@@ -10,6 +11,8 @@ from earl.run_folder import RunFolder
 from earl.train import train
 from toolchain.errors import DeadlineExceeded
 from verifiers.farm_stats import FarmStats
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class _Told:

@@ -14,6 +14,8 @@ from earl.hooks import Hooks
 from earl.run_folder import RunFolder
 from earl.train import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAULTS = {
     "nan loss": lambda loss: loss * float("nan"),
     "infinite loss": lambda loss: loss + float("inf"),

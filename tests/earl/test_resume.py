@@ -27,6 +27,8 @@ from toolchain.errors import InfrastructureError, UsageError
 from verifiers.judgement import Judgement
 from verifiers.types import Outcome, Stage, Verdict
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def policy(tiny_policy, tmp_path_factory):

@@ -16,6 +16,8 @@ from earl.train import train
 from toolchain.errors import UsageError
 from verifiers.types import Outcome, Problem, ReferenceOracle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROBLEMS = [
     Problem(
         problem_id=f"p{number}",

@@ -17,7 +17,7 @@ from toolchain.errors import UsageError
 from verifiers.client import ServiceClient
 from verifiers.farm import Farm
 
-pytestmark = [pytest.mark.tool, pytest.mark.slow]
+pytestmark = [pytest.mark.tool, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def _config(tiny_policy, tmp_path, name):
