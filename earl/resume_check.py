@@ -87,7 +87,7 @@ def differences(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
     lines = [
         f"{key}: {before.get(key, 'none')!r} -> {now.get(key, 'none')!r}"
         for key in sorted(before | now)
-        if before.get(key) != now.get(key) and not any(fnmatch(key, pattern) for pattern in HARMLESS)
+        if before.get(key) != now.get(key) and not _is_harmless(key, now)
     ]
     if "problems" in saved:
         lines += _problem_differences(dict(saved["problems"]), dict(given["problems"]))
@@ -96,6 +96,13 @@ def differences(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
     if saved.get("model_sha256", given["model_sha256"]) != given["model_sha256"]:
         lines.append(f"the model at model.path = {given['config']['model']['path']!r} has other weights than it had")
     return lines
+
+
+def _is_harmless(key: str, config: dict[str, Any]) -> bool:
+    # A learning rate that falls towards the run's end depends on where that is.
+    if key == "train.num_steps" and config.get("optimizer.schedule", "constant") != "constant":
+        return False
+    return any(fnmatch(key, pattern) for pattern in HARMLESS)
 
 
 def _saved_identity(run: RunFolder, saved: checkpoint.Checkpoint | None) -> dict[str, Any]:

@@ -108,6 +108,14 @@ def test_every_harmless_key_exists():
         assert key == "*" or key in values[section]
 
 
+def test_another_number_of_steps_is_not_harmless_where_the_learning_rate_follows_it():
+    def config(num_steps, schedule):
+        return {"config": {"train": {"num_steps": num_steps}, "optimizer": {"schedule": schedule}}, "model_sha256": ""}
+
+    assert differences(config(4, "constant"), config(8, "constant")) == []
+    assert differences(config(4, "cosine"), config(8, "cosine")) == ["train.num_steps: 4 -> 8"]
+
+
 def test_other_problems_are_refused_by_count_and_first_names(copied):
     run, config = copied
     first, second, *rest = PROBLEMS
