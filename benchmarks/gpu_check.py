@@ -24,7 +24,7 @@ VOCABS = (1, 7, 33, 2049, 8193, 50_257)
 # Relative to 1 + |truth|: roundings of the statistics' type, or of the gradients' own.
 STATISTICS_BOUND = {torch.float64: 1e-10}
 GRADIENT_BOUND = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
-SHORT_LOGITS_BOUND = 2**-8  # a CPU's product of bf16 is bf16, and so are its logits; a GPU's tiles are fp32
+SHORT_LOGITS_BOUND = 2**-6  # a CPU's product of bf16 is bf16, and so are its logits; a GPU's tiles are fp32
 SIDES = {"ours": cases.ours, "torch": cases.plain, "compile": cases.compiled, "chunked": cases.chunked}
 
 

@@ -1,9 +1,12 @@
 """Checkpoints of a training run: the policy in Hugging Face layout, the optimiser's state beside it.
 
-Written under a temporary name, synced and renamed, so that a kill leaves the last whole one. Sampling is a function of
-seed and step; what else a run carries on (pass rates, a moving reference) comes as `state` and lies in state.pt.
+Written under a temporary name, synced and renamed, so that a kill leaves the last whole one. `trainer.json` is written
+last and lists every file with its size and digest: one that is damaged is never trained from, and is named. Sampling is
+a function of seed and step; what else a run carries on (random states, pass rates, a moving reference, what the run was
+started with) comes as `state` and lies in state.pt.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -17,23 +20,87 @@ import torch
 from earl.policy import Policy
 from toolchain.errors import InfrastructureError, UsageError
 
-_NAME = re.compile(r"step_(\d{6})")
+_NAME = re.compile(r"step_(\d{6,})")
+_MANIFEST = "trainer.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint on disk."""
+    """A checkpoint on disk."""
 
     folder: Path
     step: int  # steps finished
 
 
 def latest(root: Path) -> Checkpoint:
-    """The newest checkpoint. UsageError if there is none."""
+    """The newest checkpoint. UsageError if there is none; InfrastructureError as for `newest`."""
+    found = newest(root)
+    if found is None:
+        raise UsageError(f"{root} holds no checkpoint to resume from; start the run anew")
+    return found
+
+
+def newest(root: Path) -> Checkpoint | None:
+    """The newest checkpoint, read through and whole; None if there is none yet.
+
+    Raises:
+        InfrastructureError: it is damaged. The newest one that is whole is named, and used only on request.
+    """
     found = _all(root)
     if not found:
-        raise UsageError(f"{root} holds no checkpoint to resume from; start the run anew")
-    return found[-1]
+        return None
+    damage = damage_of(found[-1])
+    if not damage:
+        return found[-1]
+    whole = next((checkpoint for checkpoint in reversed(found[:-1]) if not damage_of(checkpoint)), None)
+    remedy = (
+        f"to go on from the one before it: --resume {whole.folder}"
+        if whole
+        else "no older one is whole: start the run anew"
+    )
+    raise InfrastructureError(f"the checkpoint {found[-1].folder} is damaged: {damage}; {remedy}")
+
+
+def damage_of(checkpoint: Checkpoint) -> str:
+    """What is wrong with a checkpoint's files, read to the end; empty if nothing is."""
+    try:
+        manifest = json.loads((checkpoint.folder / _MANIFEST).read_text(encoding="utf-8"))
+        for name, listed in manifest["files"].items():
+            path = checkpoint.folder / name
+            num_bytes = path.stat().st_size
+            if num_bytes != listed["num_bytes"]:
+                return f"{name} has {num_bytes} bytes instead of {listed['num_bytes']}"
+            if _digest(path) != listed["sha256"]:
+                return f"{name} has other contents than were written"
+    except FileNotFoundError as error:
+        return f"it has no {Path(error.filename).relative_to(checkpoint.folder)}"
+    except OSError as error:
+        return f"{error.filename} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{_MANIFEST} is no list of its files"
+    return ""
+
+
+def at(folder: Path) -> Checkpoint | None:
+    """The checkpoint in a folder, whole; None if it is none. InfrastructureError when it is damaged."""
+    match = _NAME.fullmatch(folder.name)
+    if match is None or not folder.is_dir():
+        return None
+    checkpoint = Checkpoint(folder=folder, step=int(match[1]))
+    if damage := damage_of(checkpoint):
+        raise InfrastructureError(f"the checkpoint {folder} is damaged: {damage}; choose another one")
+    return checkpoint
+
+
+def go_back_to(chosen: Checkpoint) -> list[Path]:
+    """Make a checkpoint its run's newest one: newer ones get names that nothing reads, which are returned."""
+    root, left = chosen.folder.parent, []
+    for checkpoint in _all(root):
+        if checkpoint.step > chosen.step:
+            aside = root / f"left-{checkpoint.folder.name}"
+            _remove_old(root, aside.name)
+            left.append(checkpoint.folder.rename(aside))
+    return left
 
 
 def _all(root: Path) -> list[Checkpoint]:
@@ -62,22 +129,23 @@ def save(
     target = root / f"step_{step:06d}"
     partial = root / f".partial-{target.name}"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in (*root.glob(".partial-*"), *root.glob(".removed-*")):  # by a run that was killed
+            shutil.rmtree(left)
         partial.mkdir(parents=True)
         policy.save(partial)
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
         torch.save(state or {}, partial / "state.pt")
-        (partial / "trainer.json").write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
-        for file in partial.iterdir():
-            _sync(file)
-        shutil.rmtree(target, ignore_errors=True)
+        _write_manifest(partial, step)
+        for path in (*partial.rglob("*"), partial):
+            _sync(path)
+        _remove_old(root, target.name)
         partial.rename(target)
         _sync(root)
     except (OSError, RuntimeError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InfrastructureError(f"cannot write the checkpoint {target}: {error}; is the disk full?") from error
     for old in _all(root)[:-keep]:
-        shutil.rmtree(old.folder)
+        _remove_old(root, old.folder.name)
     return Checkpoint(folder=target, step=step)
 
 
@@ -87,9 +155,30 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> 
 
 
 def load_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What was given to `save` as `state`; empty for a checkpoint without it."""
-    path = checkpoint.folder / "state.pt"
-    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else {}
+    """What was given to `save` as `state`. Tensors are read from disk when they are used."""
+    return torch.load(checkpoint.folder / "state.pt", weights_only=True, map_location="cpu", mmap=True)
+
+
+def _write_manifest(folder: Path, step: int) -> None:
+    files = {
+        str(path.relative_to(folder)): {"num_bytes": path.stat().st_size, "sha256": _digest(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    (folder / _MANIFEST).write_text(json.dumps({"step": step, "files": files}, indent=2) + "\n", encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_old(root: Path, name: str) -> None:
+    """Remove a checkpoint: it loses its name first, so that a kill leaves no half one."""
+    if (root / name).exists():
+        doomed = root / f".removed-{name}"
+        (root / name).rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def _sync(path: Path) -> None:

@@ -34,12 +34,21 @@ def write_completions(path: Path, step: int, result: StepResult) -> None:
             rows.append(row)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")  # whoever reads beside a running job finds whole files
         if path.suffix == ".parquet":
-            _write_parquet(path, rows)
+            _write_parquet(partial, rows)
         else:
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        partial.replace(path)
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some disk space") from error
+
+
+def drop_completions(folder: Path, *, after: int) -> None:
+    """Remove what a killed run wrote of steps after `after`: they are trained again."""
+    for file in folder.glob("*step_*") if folder.is_dir() else ():
+        if int(file.name.partition("step_")[2].partition(".")[0]) > after:
+            file.unlink()
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:

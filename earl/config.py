@@ -164,6 +164,7 @@ class VerifierConfig(Section):
     num_workers: Positive = 2
     isolation: Literal["auto", "bubblewrap", "rlimits"] = "auto"
     cache: str = ""  # file of verdicts and golden traces kept between runs; empty: none
+    wait_s: NonNegative = 600.0  # how long a step waits without any verdict for a judge that is lost; then it stops
 
 
 class SignsConfig(Section):

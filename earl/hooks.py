@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+class StepInterrupted(Exception):
+    """The run was asked to stop; nothing of this step has touched the weights."""
+
+
 def _never() -> bool:
     return False
 

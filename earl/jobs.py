@@ -59,8 +59,7 @@ def run_sft(
 
     A resumed run goes on from its last checkpoint, or begins anew where it was killed before the first.
     """
-    has_checkpoint = is_resumed and any(run.checkpoints.glob("step_*"))
-    saved = checkpoint.latest(run.checkpoints) if has_checkpoint else None
+    saved = checkpoint.newest(run.checkpoints) if is_resumed else None
     policy = load_policy(str(saved.folder) if saved else config.model.path, config.prompt)
     line, hooks = session.hooks(title, _sft_text)
     with line:
@@ -128,7 +127,7 @@ def run_train(
     line, hooks = session.hooks("train", training_text)
     with line:
         result = train(config, run, problems, farm, is_resumed=is_resumed, hooks=hooks)
-    return result.checkpoint.folder if result.num_steps == result.num_planned else None
+    return result.checkpoint.folder if result.num_steps >= result.num_planned else None
 
 
 def training_text(metrics: dict[str, float]) -> str:

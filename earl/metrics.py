@@ -8,19 +8,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from toolchain.errors import InfrastructureError
+
 _PLAIN_EVERY_S = 5.0
 
 
 class MetricsLog:
-    """Append-only JSON lines, one a step. On resume the lines after the checkpoint's step are cut off."""
+    """Append-only JSON lines, one a step. On resume the lines after the checkpoint's step are cut off.
+
+    So is a line that a kill cut short. InfrastructureError for a damaged line before that step.
+    """
 
     def __init__(self, path: Path, *, last_step: int = 0) -> None:
         if path.exists():
-            kept = []
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n") and json.loads(line)["step"] <= last_step:
-                    kept.append(line)
-            path.write_text("".join(kept), encoding="utf-8")
+            os.truncate(path, _length_until(path, last_step))  # at once: a kill loses no line that is kept
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: dict[str, float]) -> None:
@@ -32,11 +33,17 @@ class MetricsLog:
         self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file; none if there is no file yet."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def _length_until(path: Path, last_step: int) -> int:
+    """The bytes of the rows up to a step."""
+    length = 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        try:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > last_step:
+                break
+        except (ValueError, KeyError, TypeError) as error:
+            raise InfrastructureError(f"{path}: line {number} is damaged ({error}); remove that line") from error
+        length += len(line)
+    return length
 
 
 class ProgressLine:

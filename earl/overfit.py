@@ -10,6 +10,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from earl.config import Config
 from earl.engine import make_engine
@@ -108,6 +109,14 @@ def run_overfit(
     with line:
         train(config, run, [problem], farm, is_resumed=is_resumed, hooks=hooks_with_target)
     return OverfitResult(problem_id=problem_id, rates=tuple(rates))
+
+
+def chosen_before(path: Path, problems: list[Problem]) -> list[Problem]:
+    """What a run to continue trains on: the problem that it has chosen, or all of them if it was killed before."""
+    files = [folder / _CHOICE for folder in (path, path.parent.parent)]  # a run, or a checkpoint in one
+    found = next((file for file in files if file.is_file()), None)
+    name = json.loads(found.read_text(encoding="utf-8"))["problem_id"] if found else None
+    return [problem for problem in problems if problem.problem_id == name] if name else problems
 
 
 def choose_problem(config: Config, problems: list[Problem], farm: Judge, session: Session) -> Problem | None:

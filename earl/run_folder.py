@@ -1,7 +1,10 @@
 """The folder of a run: resolved config, versions, metrics, completions, checkpoints. One layout for every command."""
 
+import errno
 import json
+import os
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,21 +34,20 @@ class RunFolder:
         """
         root = Path(config.run.dir)
         names = [config.run.name] if config.run.name else [f"{default_name}-{n:03d}" for n in range(1, 1000)]
+        partial = root / f".new-{os.getpid()}"  # a kill leaves no folder that is taken and cannot be resumed
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            partial.mkdir(parents=True)
+            cls(partial).write_config(config)
+            cls(partial).write_json("versions.json", package_versions())
             for name in names:
-                try:
-                    (root / name).mkdir()
-                except FileExistsError:
-                    continue
-                run = cls(root / name)
-                run.write_text("config.toml", tomli_w.dumps(config.model_dump(mode="json")))
-                run.write_json("versions.json", package_versions())
-                return run
+                if _renamed(partial, root / name):
+                    return cls(root / name)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the run folder under {root}: {error.strerror}; set run.dir"
             ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         raise UsageError(f"the run folder {root / names[0]} exists; choose another run.name, or `--resume` it")
 
     @classmethod
@@ -55,25 +57,13 @@ class RunFolder:
             raise UsageError(f"{path} is no run folder: it has no config.toml; give the folder that a run printed")
         return cls(path)
 
-    @classmethod
-    def reopen(cls, path: Path, config: Config) -> "RunFolder":
-        """An existing run to continue. UsageError when `config` is not the one it was started with."""
-        run = cls.open(path)
-        before, now = run.config().model_dump(mode="json"), config.model_dump(mode="json")
-        changed = [
-            f"{section}.{key}: {before[section][key]!r} -> {now[section][key]!r}"
-            for section in before
-            for key in before[section]
-            # Who judges changes no verdict, and who listens changes nothing.
-            if section not in ("verifier", "log") and before[section][key] != now[section][key]
-        ]
-        if changed:
-            raise UsageError(f"cannot resume {path} with another config; changed: {'; '.join(changed)}")
-        return run
-
     def config(self) -> Config:
-        """The resolved config that the run was started with."""
+        """The resolved config that the run was started with, or last resumed with."""
         return load_config(self.path / "config.toml")
+
+    def write_config(self, config: Config) -> None:
+        """Keep the resolved config."""
+        self.write_text("config.toml", tomli_w.dumps(config.model_dump(mode="json")))
 
     @property
     def metrics_path(self) -> Path:
@@ -83,8 +73,12 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def completions_folder(self) -> Path:
+        return self.path / "completions"
+
     def completions_path(self, step: int, suffix: str = "jsonl") -> Path:
-        return self.path / "completions" / f"step_{step:06d}.{suffix}"
+        return self.completions_folder / f"step_{step:06d}.{suffix}"
 
     def write_json(self, name: str, value: Any) -> Path:
         return self.write_text(name, json.dumps(value, indent=2) + "\n")
@@ -93,6 +87,17 @@ class RunFolder:
         """Write a file of the run atomically. InfrastructureError when the disk refuses."""
         write_whole(self.path / name, text)
         return self.path / name
+
+
+def _renamed(folder: Path, target: Path) -> bool:
+    """Give a folder its name; False when that is taken by anything but an empty folder."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
 
 
 def write_atomically(path: Path, document: Any) -> Path:

@@ -18,7 +18,7 @@ from earl.config import Config
 from earl.engine import compute_dtype
 from earl.forward import Layout, Sequences, lay_out, token_stats
 from earl.hooks import Hooks
-from earl.metrics import MetricsLog, read_metrics
+from earl.metrics import MetricsLog
 from earl.ops import TokenStats
 from earl.packing import pack
 from earl.policy import Policy, PromptEncoder
@@ -55,7 +55,7 @@ def sft(
     holds. On a CPU a resumed run ends with the bytes that an unbroken one would.
 
     Raises:
-        UsageError: the checkpoint is of other data, or no example fits into `sft.pack_tokens`.
+        UsageError: no example fits into `sft.pack_tokens`.
         InfrastructureError: the loss is no number any more.
     """
     loss = make_sft_loss(config.sft.loss)
@@ -65,13 +65,11 @@ def sft(
         raise UsageError(f"no example fits into sft.pack_tokens = {config.sft.pack_tokens}; raise it")
     batches = plan_batches(len(train), config)
     optimizer = torch.optim.AdamW(policy.model.parameters(), weight_decay=config.sft.weight_decay, fused=True)
-    step = 0
+    step, metrics = 0, {}
     if resumed:
-        _refuse_other_data(resumed, data)
         checkpoint.load_optimizer(resumed, optimizer)
-        step = resumed.step
+        step, metrics = resumed.step, checkpoint.load_state(resumed)["metrics"]
     log = MetricsLog(folder / "metrics.jsonl", last_step=step)
-    metrics = read_metrics(folder / "metrics.jsonl")[-1] if step else {}
     for indices in batches[step:]:
         step += 1
         rate = learning_rate_at(step, len(batches), config)
@@ -85,8 +83,7 @@ def sft(
         hooks.on_step(step, len(batches), metrics)
         is_stopped = hooks.should_stop() and not is_last
         if is_due or is_stopped:
-            state = {"data": data.digest}
-            checkpoint.save(folder / "checkpoints", step, policy, optimizer, keep=1, state=state)
+            checkpoint.save(folder / "checkpoints", step, policy, optimizer, keep=1, state={"metrics": metrics})
         if is_stopped:
             break
     log.close()
@@ -111,11 +108,6 @@ def _laid_out(encoder: PromptEncoder, examples: Sequence[Example], config: Confi
             f" {config.sft.pack_tokens}"
         )
     return kept
-
-
-def _refuse_other_data(saved: checkpoint.Checkpoint, data: SftData) -> None:
-    if checkpoint.load_state(saved).get("data") != data.digest:
-        raise UsageError(f"cannot resume {saved.folder} with other examples than it was started with; start anew")
 
 
 def _update(

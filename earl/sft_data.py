@@ -37,10 +37,16 @@ class SftData:
     validation: tuple[Example, ...]
 
     @property
-    def digest(self) -> str:
-        """Hex digest of all examples in their order."""
-        rows = [[[e.example_id, e.prompt, e.completion] for e in part] for part in (self.train, self.validation)]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    def digests(self) -> list[list[str]]:
+        """Name and hex digest of each example, in order; one that is only measured says so in its name."""
+        named = [(example.example_id, example) for example in self.train]
+        named += [(f"validation {example.example_id}", example) for example in self.validation]
+        return [[name, _digest(example)] for name, example in named]
+
+
+def _digest(example: Example) -> str:
+    text = json.dumps([example.prompt, example.completion])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def sft_data(config: Config, tell: Tell = tell_nothing) -> SftData:

@@ -6,6 +6,7 @@ pass, the gate, the loss.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from earl.engine.decode import DecodeEngine
 from earl.engine.hf import HfEngine
 from earl.forward import Layout, Sequences, lay_out, micro_batches, token_stats
 from earl.gate import make_gate
+from earl.hooks import StepInterrupted
 from earl.loss.correction import correction_level, correction_weights
 from earl.loss.kl import estimator_of
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
@@ -49,10 +51,6 @@ from verifiers.types import Problem
 _ROUND_SEED = 1_000_000_000  # between the sampling seeds of a step's rounds
 
 
-class StepInterrupted(Exception):
-    """The run was asked to stop; nothing of this step has touched the weights."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learner:
     """What a step works with."""
@@ -69,6 +67,17 @@ class Learner:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SkippedUpdate:
+    """An update of a step (from 1) that was left out: its loss or its gradient's norm is no finite number."""
+
+    number: int
+    first_group: int  # of the batch's groups, these two and those between
+    last_group: int
+    loss: float
+    grad_norm: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
     """What a step leaves for the log."""
 
@@ -78,6 +87,7 @@ class StepResult:
     trained: list[Rollout]  # those of the batch, in order
     batch: TokenBatch | None  # None when no group was left, without responses when all of them were masked
     gate_N: torch.Tensor | None
+    skipped: tuple[SkippedUpdate, ...] = ()
 
 
 def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: int, seed: int) -> StepResult:
@@ -98,7 +108,7 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
         groups += keep_groups(group_rollouts(more, further), config)
 
     metrics = rollout_metrics(rollouts) | group_metrics(group_rollouts(problems, rollouts), groups, rollouts, config)
-    batch, gate_N = None, None
+    batch, gate_N, skipped = None, None, ()
     if groups:
         layouts = [_layout_of(group) for group in groups]
         batch = pack(groups, learner.policy.encoder)
@@ -109,14 +119,20 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
             batch, layouts = select_responses(batch, keep_B), [_layout_of(group) for group in groups]
     if batch is not None and batch.num_sequences:
         batch = _corrected(learner, batch, layouts)
-        gate_N, update_metrics = _update(learner, batch, layouts, step)
+        gate_N, update_metrics, skipped = _update(learner, batch, layouts, step)
         metrics |= gate_metrics(batch, gate_N) | update_metrics | correction_metrics(batch, config.loss.correction_cap)
     learner.engine.update_weights(step)
     clock.mark("train")
     metrics |= perf_metrics(clock, rollouts, batch)
     trained = [rollout for group in groups for rollout in group.rollouts]
     return StepResult(
-        metrics=metrics, problems=problems, rollouts=rollouts, trained=trained, batch=batch, gate_N=gate_N
+        metrics=metrics,
+        problems=problems,
+        rollouts=rollouts,
+        trained=trained,
+        batch=batch,
+        gate_N=gate_N,
+        skipped=skipped,
     )
 
 
@@ -203,18 +219,21 @@ def _corrected(learner: Learner, batch: TokenBatch, layouts: list[Layout]) -> To
 
 def _update(
     learner: Learner, batch: TokenBatch, layouts: list[Layout], step: int
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """The optimiser updates of a batch: one, or one a mini-batch of groups. Returns the gate (N,) and metrics."""
+) -> tuple[torch.Tensor, dict[str, float], tuple[SkippedUpdate, ...]]:
+    """The optimiser updates of a batch: one, or one a mini-batch of groups. Returns the gate (N,) and metrics.
+
+    An update that is no finite number is left out: it touches neither weights nor optimiser.
+    """
     config = learner.config
     learning_rate = learning_rate_at(step, config)
     for parameters in learner.optimizer.param_groups:
         parameters["lr"] = learning_rate
     gate_of = make_gate(config.gate.name, config.gate.params, step=step)
-    metrics = UpdateMetrics()
+    metrics, skipped = UpdateMetrics(), []
     gate_N = torch.zeros_like(batch.token_ids, dtype=torch.bool)
     num_updates = min(config.train.num_minibatches, len(layouts))
     bounds = [len(layouts) * number // num_updates for number in range(num_updates + 1)]
-    for start, stop in itertools.pairwise(bounds):
+    for number, (start, stop) in enumerate(itertools.pairwise(bounds), start=1):
         part, tokens = slice_groups(batch, start, stop)
         judged = part
         if config.gate.entropy_source == "current":
@@ -222,10 +241,15 @@ def _update(
             judged = dataclasses.replace(part, entropies=entropies)
         gate_N[tokens] = gate_of(judged)
         _accumulate_gradients(learner, part, gate_N[tokens], layouts[start:stop], metrics)
-        metrics.end_update(torch.nn.utils.clip_grad_norm_(learner.policy.model.parameters(), _max_norm(config)))
-        learner.optimizer.step()
+        grad_norm = torch.nn.utils.clip_grad_norm_(learner.policy.model.parameters(), _max_norm(config))
+        loss, grad_norm = metrics.end_update(grad_norm)
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            learner.optimizer.step()
+        else:
+            groups = {"first_group": start, "last_group": stop - 1}
+            skipped.append(SkippedUpdate(number=number, **groups, loss=loss, grad_norm=grad_norm))
         learner.optimizer.zero_grad(set_to_none=True)
-    return gate_N, metrics.values() | {"learning_rate": learning_rate}
+    return gate_N, metrics.values() | {"learning_rate": learning_rate}, tuple(skipped)
 
 
 def learning_rate_at(step: int, config: Config) -> float:

@@ -1,5 +1,6 @@
 """The numbers of a step. Names follow TRL where it has one; ours come after a slash."""
 
+import dataclasses
 import math
 import re
 import time
@@ -131,32 +132,47 @@ def correction_metrics(batch: TokenBatch, cap: float) -> dict[str, float]:
 
 
 class UpdateMetrics:
-    """Sums over the micro-batches of a step, and the means they make."""
+    """Sums over the micro-batches of a step, and the means they make. An update that is not finite is left out."""
 
     def __init__(self) -> None:
+        self._open: list[tuple[float, LossOutput, torch.Tensor]] = []  # of the update under way
         self._sums: Counter[str] = Counter()
         self._log_ratios: list[torch.Tensor] = []
         self._ratios: list[torch.Tensor] = []
         self._grad_norms: list[float] = []
         self._loss = 0.0
+        self._num_skipped = 0
 
     def add(self, output: LossOutput, sampler_log_ratios_R: torch.Tensor) -> None:
         """A micro-batch: its loss, and the trainer's log-probs less the sampler's."""
-        self._sums.update(output.metrics)
-        self._loss += float(output.loss.detach())
-        self._ratios.append(output.ratios)
-        if not self._grad_norms:  # no weight has changed yet: what differs is sampler and trainer
-            self._log_ratios.append(sampler_log_ratios_R)
+        loss = output.loss.detach()
+        self._open.append((float(loss), dataclasses.replace(output, loss=loss), sampler_log_ratios_R))
 
-    def end_update(self, grad_norm: torch.Tensor) -> None:
-        self._grad_norms.append(float(grad_norm))
+    def end_update(self, grad_norm: torch.Tensor) -> tuple[float, float]:
+        """Loss and gradient norm of the update that the micro-batches since the last end make."""
+        parts, self._open = self._open, []
+        loss, norm = sum(part[0] for part in parts), float(grad_norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._num_skipped += 1
+            return loss, norm
+        for _, output, log_ratios_R in parts:
+            self._sums.update(output.metrics)
+            self._ratios.append(output.ratios)
+            if not self._grad_norms:  # no weight has changed yet: what differs is sampler and trainer
+                self._log_ratios.append(log_ratios_R)
+        self._loss += loss
+        self._grad_norms.append(norm)
+        return loss, norm
 
     def values(self) -> dict[str, float]:
         """`sampler/*` compares trainer and sampler on the rows of the first update, `ratio/*` is of all updates."""
+        values = {"update/skipped": float(self._num_skipped)}
+        if self._num_skipped and not self._grad_norms:
+            return values
         num_gated = max(self._sums["num_gated"], 1.0)
         ratios = torch.cat(self._ratios) if self._ratios else torch.zeros(0)
         ratios = ratios if ratios.numel() else torch.ones(1)
-        values = {
+        values |= {
             "loss": self._loss,
             "grad_norm": _mean(self._grad_norms),
             "clip_ratio/low_mean": self._sums["num_clipped_low"] / num_gated,

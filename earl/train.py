@@ -6,19 +6,24 @@ import torch
 
 from earl import checkpoint
 from earl.backends import Backends
-from earl.completions_log import write_completions
+from earl.completions_log import drop_completions, write_completions
 from earl.config import Config
 from earl.control.reference import Reference, reference_params
 from earl.control.signs import Signs, recheck_metrics
 from earl.engine import make_engine
-from earl.hooks import Hooks
+from earl.farm_metrics import FarmMeter
+from earl.farm_wait import FarmLost, Patience
+from earl.guard import Guard, TrainingDiverged
+from earl.hooks import Hooks, StepInterrupted
 from earl.journal import VerdictJournal
-from earl.metrics import MetricsLog, read_metrics
+from earl.metrics import MetricsLog
 from earl.policy import load_model, load_policy
 from earl.problem_stream import make_source
+from earl.random_state import RandomState, seed_everything
+from earl.resume_check import identity_of, keep_identity, problem_digests
 from earl.rollout import RolloutJudge
 from earl.run_folder import RunFolder
-from earl.step import Learner, StepInterrupted, StepResult, train_step
+from earl.step import Learner, StepResult, train_step
 from verifiers.connect import Judge
 from verifiers.types import Problem
 
@@ -45,25 +50,31 @@ def train(
 ) -> TrainResult:
     """Train until `train.num_steps` or until asked to stop; both end with a checkpoint.
 
-    A resumed run goes on from the newest checkpoint: on a CPU it ends with the bytes that an unbroken one would.
+    A resumed run goes on from the newest checkpoint, or from the start if it was killed before the first: on a CPU it
+    ends with the bytes that an unbroken one would.
+
+    Raises:
+        FarmLost: the judge stayed lost; a checkpoint was written.
+        TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
     """
+    seed_everything(config.run.seed)
+    identity = identity_of(config, problem_digests(problems))
+    keep_identity(run, identity)
     source = make_source(problems, config)
-    saved = checkpoint.latest(run.checkpoints) if is_resumed else None
+    saved = checkpoint.newest(run.checkpoints) if is_resumed else None
     step = saved.step if saved else 0
     policy = load_policy(str(saved.folder) if saved else config.model.path, config.prompt)
     optimizer = torch.optim.AdamW(policy.model.parameters(), weight_decay=config.train.weight_decay, fused=True)
     reference = _reference(config)
-    if saved:
-        checkpoint.load_optimizer(saved, optimizer)
-        state = checkpoint.load_state(saved)
-        source.load_state_dict(state.get("problems", {}))
-        if reference:
-            reference.load_state_dict(state.get("reference", {}))
     journal = VerdictJournal(run.path / "verdicts.jsonl")
+    if journal.num_damaged:
+        hooks.warn(f"{journal.num_damaged} lines of the journal verdicts.jsonl are damaged; these are judged again")
     log = MetricsLog(run.metrics_path, last_step=step)
-    signs = Signs(config.log.signs, read_metrics(run.metrics_path))
+    drop_completions(run.completions_folder, after=step)
+    signs, guard, meter = Signs(config.log.signs), Guard(run.path / "skipped", hooks.warn), FarmMeter(farm)
     backends = Backends(config, run.path, last_step=step, warn=hooks.warn)
-    judge = RolloutJudge(farm, journal, config.reward, config.run.seed)
+    patience = Patience(limit_s=config.verifier.wait_s, hooks=hooks)
+    judge = RolloutJudge(farm, journal, config.reward, config.run.seed, patience)
     learner = Learner(
         config=config,
         policy=policy,
@@ -75,9 +86,19 @@ def train(
         more_problems=source.more,
     )
     learner.engine.update_weights(step)
+    carried = {"problems": source, "signs": signs, "guard": guard, "random": RandomState()}  # state of the run
+    carried |= {"reference": reference} if reference else {}
+    if saved:
+        checkpoint.load_optimizer(saved, optimizer)
+        state = checkpoint.load_state(saved)
+        for name, part in carried.items():
+            if name in state:  # a part that a forced change of the config brings in starts anew
+                part.load_state_dict(state[name])
 
     def save() -> checkpoint.Checkpoint:
-        state = {"problems": source.state_dict(), "reference": reference.state_dict() if reference else {}}
+        if saved is not None and saved.step == step:
+            return saved
+        state = {name: part.state_dict() for name, part in carried.items()} | {"identity": identity}
         return checkpoint.save(
             run.checkpoints, step, policy, optimizer, keep=config.train.keep_checkpoints, state=state
         )
@@ -93,7 +114,8 @@ def train(
             source.observe(pass_rates(result))
             if reference:
                 reference.update(policy.model, step)
-            metrics = result.metrics | recheck_metrics(judge, result, step, config.log.signs)
+            metrics = result.metrics | recheck_metrics(judge, result, step, config.log.signs) | meter.metrics()
+            metrics["perf/verdicts_reused"] = float(judge.take_reused())
             if config.log.backends:
                 metrics["perf/backend_failures"] = float(backends.num_failures)
             log.write(step, metrics)
@@ -101,16 +123,18 @@ def train(
             for advice in signs.update(metrics):
                 hooks.warn(f"step {step}: {advice}")
             write_completions(run.completions_path(step, config.log.completions), step, result)
+            guard.hear(step, result)
             hooks.on_step(step, config.train.num_steps, metrics)
             if config.train.checkpoint_every and step % config.train.checkpoint_every == 0:
                 saved = save()
+    except (FarmLost, TrainingDiverged):
+        save()
+        raise
     finally:
         backends.close()
         log.close()
         journal.close()
-    if saved is None or saved.step != step:
-        saved = save()
-    return TrainResult(num_steps=step, num_planned=config.train.num_steps, checkpoint=saved)
+    return TrainResult(num_steps=step, num_planned=config.train.num_steps, checkpoint=save())
 
 
 def step_seed(config: Config, step: int) -> int:

@@ -27,6 +27,16 @@ def config_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 json_option = click.option("--json", "is_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
+force_resume_option = click.option(
+    "--force-resume", "is_forced", is_flag=True, help="Resume although config, problems or model have changed."
+)
+
+
+def tell(line: str) -> None:
+    """A plain line for the person who watches; never wrapped, so that paths can be copied."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2))

@@ -4,16 +4,31 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, open_farm, set_up_torch, verifier_option, with_verifier
+from earl.cli.common import (
+    config_arguments,
+    console,
+    force_resume_option,
+    open_farm,
+    set_up_torch,
+    tell,
+    verifier_option,
+    with_verifier,
+)
 
 
 @click.command()
 @config_arguments
 @click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped or killed run to continue.")
+@force_resume_option
 @click.option("--data-only", is_flag=True, help="Write the data set; train nothing.")
 @verifier_option
 def command(
-    config: Path, overrides: tuple[str, ...], resume: Path | None, data_only: bool, verifier: str | None
+    config: Path,
+    overrides: tuple[str, ...],
+    resume: Path | None,
+    is_forced: bool,
+    data_only: bool,
+    verifier: str | None,
 ) -> None:
     """Sample the policy of CONFIG on its training problems, keep what passes, and train on it.
 
@@ -24,6 +39,7 @@ def command(
     from earl.data import training_problems
     from earl.jobs import Session, run_distil, run_sft
     from earl.methods import check_methods
+    from earl.resume_check import identity_of, keep_identity, problem_digests, reopen
     from earl.run_folder import RunFolder
     from earl.sft_data import split_validation
     from earl.signals import StopRequest
@@ -32,11 +48,15 @@ def command(
     set_up_torch(settings.run.num_threads, settings.model.ops)
     check_methods(settings)
     problems = training_problems(settings, console.print)
+    digests = problem_digests(problems)
+    run = reopen(resume, settings, digests, is_forced=is_forced, tell=tell) if resume else None
     policy = None
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)
         with open_farm(settings) as farm:
-            run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="distil")
+            if run is None:
+                run = RunFolder.create(settings, default_name="distil")
+                keep_identity(run, identity_of(settings, digests))
             examples = run_distil(settings, run, problems, farm, session)
         if examples is not None and not data_only:
             data = split_validation(examples, settings)

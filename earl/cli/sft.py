@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, set_up_torch
+from earl.cli.common import config_arguments, console, force_resume_option, set_up_torch, tell
 
 
 @click.command()
 @config_arguments
 @click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped or killed run to continue.")
-def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> None:
+@force_resume_option
+def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_forced: bool) -> None:
     """Train the policy of CONFIG on prompts and completions; writes a run folder with the policy in Hugging Face
     layout.
 
@@ -20,6 +21,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     """
     from earl.config import load_config
     from earl.jobs import Session, run_sft
+    from earl.resume_check import identity_of, keep_identity, reopen
     from earl.run_folder import RunFolder
     from earl.sft_data import sft_data
     from earl.sft_loss import make_sft_loss
@@ -29,7 +31,11 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None) -> No
     set_up_torch(settings.run.num_threads, settings.model.ops)
     make_sft_loss(settings.sft.loss)
     data = sft_data(settings, console.print)
-    run = RunFolder.reopen(resume, settings) if resume else RunFolder.create(settings, default_name="sft")
+    if resume:
+        run = reopen(resume, settings, data.digests, is_forced=is_forced, tell=tell)
+    else:
+        run = RunFolder.create(settings, default_name="sft")
+        keep_identity(run, identity_of(settings, data.digests))
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)
         policy = run_sft(settings, run, data, session, is_resumed=resume is not None)

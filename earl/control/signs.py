@@ -1,12 +1,13 @@
 """Early-warning signs: figures that tell of a run going wrong before its reward does, each with a line of advice.
 
 A sign speaks once when its threshold is passed, and again only after it has been below it. Baselines are the means of
-the run's first steps; a resumed run reads them from its metrics file. Nothing here changes what is trained.
+the run's first steps: state of the run, `state_dict` belongs into a checkpoint. Nothing here changes what is trained.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from earl.config import SignsConfig
 from earl.rollout import RolloutJudge
@@ -73,21 +74,27 @@ SIGNS = {
 
 
 class Signs:
-    """The signs of one run. `earlier` are the metrics of steps that were done before (a resumed run)."""
+    """The signs of one run."""
 
-    def __init__(self, config: SignsConfig, earlier: Iterable[Metrics] = ()) -> None:
+    def __init__(self, config: SignsConfig) -> None:
         self._config = config
         self._first: list[Metrics] = []
         self._raised: set[str] = set()
-        for metrics in earlier:
-            self.update(metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the first steps were like, and which signs hold."""
+        return {"first": self._first, "raised": sorted(self._raised)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._first, self._raised = list(state["first"]), set(state["raised"])
 
     def update(self, metrics: Metrics) -> list[str]:
         """The lines to print for a step: one for each sign that has begun to hold."""
         if not self._config.is_on:
             return []
         if len(self._first) < self._config.first_steps:
-            self._first.append(metrics)
+            needed = (sign.needs for sign in SIGNS.values())
+            self._first.append({name: metrics[name] for name in needed if name in metrics})
         lines = []
         for name, sign in SIGNS.items():
             first = [row[sign.needs] for row in self._first if sign.needs in row]

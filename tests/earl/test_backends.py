@@ -4,10 +4,16 @@ import sys
 import types
 
 import pytest
+from test_train import PROBLEMS, FakeFarm, _by_checksum, _config, _metrics
 
 from earl.backends import Backends, check_backends
 from earl.config import LogConfig, config_from_dict
+from earl.hooks import Hooks
+from earl.run_folder import RunFolder
+from earl.train import train
 from toolchain.errors import UsageError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class _Recorder:
@@ -62,6 +68,20 @@ def test_a_backend_that_is_down_warns_once_and_is_counted(monkeypatch, tmp_path,
     backends.close()
     assert backends.num_failures == num_failures
     assert warnings == [f"{name} takes no metrics (no route to host); training goes on, metrics.jsonl has them all"]
+
+
+@pytest.mark.parametrize("broken", ["init", "log", "finish"])
+def test_a_backend_that_raises_never_stops_a_run(monkeypatch, tiny_policy, tmp_path, broken):
+    ends = {}
+    monkeypatch.setitem(sys.modules, "wandb", _Recorder(broken))
+    for name, backends in (("without", ()), ("with", ("wandb",))):
+        config = _config(tiny_policy, tmp_path, name, train={"num_steps": 2}, log={"backends": backends})
+        run, warnings = RunFolder.create(config, default_name="x"), []
+        result = train(config, run, PROBLEMS, FakeFarm(_by_checksum), hooks=Hooks(warn=warnings.append))
+        assert result.num_steps == 2
+        ends[name] = (_metrics(run), (result.checkpoint.folder / "model.safetensors").read_bytes())
+        assert ["wandb takes no metrics" in warning for warning in warnings] == [True] * len(backends)
+    assert ends["with"] == ends["without"]
 
 
 def test_tensorboard_files_hold_the_scalars(tmp_path):

@@ -151,7 +151,7 @@ def test_an_epoch_sees_every_problem_once_and_the_next_in_another_order():
 
 def test_journal_reads_back_what_was_written_and_drops_a_torn_line(tmp_path):
     path = tmp_path / "verdicts.jsonl"
-    key = judgement_key(PROBLEM, "text \ud800", 5)
+    key = judgement_key(PROBLEM, "text \ud800", (5,))
     judgement = Judgement(candidate=Candidate(text="x"), verdict=VERDICT)
     journal = VerdictJournal(path)
     journal.put(key, judgement)

@@ -1,5 +1,6 @@
 """What steers a run: group filters, orders of problems, moving references, warning signs."""
 
+import json
 import random
 import re
 
@@ -236,6 +237,15 @@ def test_a_length_may_drift_either_way():
 
 def test_signs_of_a_resumed_run_know_its_first_steps_and_what_was_said():
     sick = HEALTHY | {"entropy": 0.1}
-    assert Signs(SignsConfig(first_steps=1), [HEALTHY, HEALTHY]).update(sick) != []
-    assert Signs(SignsConfig(first_steps=1), [HEALTHY, sick]).update(sick) == []
-    assert Signs(SignsConfig(is_on=False), [HEALTHY]).update(sick) == []
+
+    def resumed_after(*steps):
+        before, after = Signs(SignsConfig(first_steps=1)), Signs(SignsConfig(first_steps=1))
+        for metrics in steps:
+            before.update(metrics)
+        after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+        return after
+
+    assert resumed_after(HEALTHY, HEALTHY).update(sick) != []
+    assert resumed_after(HEALTHY, sick).update(sick) == []
+    assert resumed_after().update(sick) == []  # the first step is its own measure
+    assert Signs(SignsConfig(is_on=False)).update(sick) == []

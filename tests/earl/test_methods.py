@@ -19,9 +19,12 @@ from earl.reward import overlong_penalty
 from earl.run_folder import RunFolder
 from earl.step_metrics import rule_name
 from earl.train import train
+from verifiers.farm_stats import FarmStats
 from verifiers.judgement import Judgement
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Candidate, Outcome, Problem, ReferenceOracle, Stage, Verdict
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 PROBLEMS = [
@@ -55,6 +58,9 @@ class ProblemFarm:
         verdict = Verdict(outcome=self._outcome_of(problem, text, seeds), stage=Stage.COMPARE, seed=seeds[0])
         future.set_result(Judgement(candidate=Candidate(text=text), verdict=verdict))
         return future
+
+    def stats(self):
+        return FarmStats(num_workers=1, num_queued=0, num_running=0, max_queued=1)
 
 
 def _config(tiny_policy, tmp_path, name, **sections):

@@ -16,6 +16,8 @@ from earl.forward import Sequences, lay_out
 from earl.hooks import Hooks
 from earl.packing import pack
 from earl.policy import Policy, load_policy
+from earl.resume_check import identity_of, keep_identity, reopen
+from earl.run_folder import RunFolder
 from earl.sft import accumulate_gradients, sft, validation_metrics
 from earl.sft_data import Example, SftData, sft_data
 from earl.sft_loss import make_sft_loss
@@ -104,13 +106,14 @@ def test_a_broken_run_resumes_to_the_same_bytes(tiny_encoder, data, tmp_path, ki
     assert sum("validation/loss" in row for row in _rows(folder)) == 5
 
 
-def test_a_run_is_not_resumed_with_other_examples(tiny_encoder, data, tmp_path):
-    config = _config(checkpoint_every=2)
-    policy = _policy(tiny_encoder)
-    sft(policy, data, config, tmp_path)
+def test_a_run_is_not_resumed_with_other_examples(data, tiny_policy, tmp_path):
+    config = Config.model_validate({"run": {"dir": str(tmp_path)}, "model": {"path": str(tiny_policy)}})
+    run = RunFolder.create(config, default_name="sft")
+    keep_identity(run, identity_of(config, data.digests))
+    assert reopen(run.path, config, data.digests, is_forced=False, tell=pytest.fail).path == run.path
     fewer = dataclasses.replace(data, train=data.train[1:])
-    with pytest.raises(UsageError, match="with other examples than it was started with"):
-        sft(policy, fewer, config, tmp_path, resumed=checkpoint.latest(tmp_path / "checkpoints"))
+    with pytest.raises(UsageError, match=r"problems: 1 removed \(0\)"):
+        reopen(run.path, config, fewer.digests, is_forced=False, tell=pytest.fail)
 
 
 def _layouts(num_examples=7):

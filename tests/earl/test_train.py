@@ -16,6 +16,8 @@ from earl.train import train
 from toolchain.errors import UsageError
 from verifiers.types import Outcome, Problem, ReferenceOracle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROBLEMS = [
     Problem(
         problem_id=f"p{number}",
@@ -171,17 +173,19 @@ def test_bf16_ratios_stay_within_their_bounds_at_learning_rate_zero(tiny_policy,
 
 
 def test_tool_errors_leave_their_group_and_lone_rollouts_are_dropped(tiny_policy, tmp_path):
-    config = _config(tiny_policy, tmp_path, "errors")
+    config = _config(tiny_policy, tmp_path, "errors", train={"num_steps": 1})
     run = RunFolder.create(config, default_name="x")
-    result = train(config, run, PROBLEMS, FakeFarm(lambda text: Outcome.TOOL_ERROR))
+    texts = []
+    farm = FakeFarm(lambda text: Outcome.TOOL_ERROR if texts.append(text) or len(texts) > 1 else Outcome.PASSED)
+    result = train(config, run, PROBLEMS, farm)
     before, after = load_file(tiny_policy / "model.safetensors"), _state(result)[0]
     assert all(torch.equal(before[name], after[name]) for name in before)
-    for row in _metrics(run):
-        assert (row["sim/tool_error"], row["sim/dropped_groups"], row["sim/dropped_rollouts"]) == (1.0, 2.0, 8.0)
-        assert row["reward"] == 0.0
+    (row,) = _metrics(run)
+    assert (row["sim/tool_error"], row["sim/dropped_groups"], row["sim/dropped_rollouts"]) == (7 / 8, 2.0, 7.0)
+    assert row["reward"] == 1.0  # of the one that was scored; it has no group
     rows = [json.loads(line) for line in run.completions_path(1).read_text().splitlines()]
-    assert {row["reward"] for row in rows} == {None}
-    assert (run.path / "verdicts.jsonl").read_text() == ""
+    assert [row["reward"] for row in rows].count(None) == 7
+    assert len((run.path / "verdicts.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_rewarded_token_becomes_likelier(tiny_policy, tmp_path):
@@ -246,14 +250,3 @@ def test_too_few_problems_for_a_step_is_a_usage_error(tiny_policy, tmp_path):
     run = RunFolder.create(config, default_name="x")
     with pytest.raises(UsageError, match="a step takes 8 problems and the set has 6"):
         train(config, run, PROBLEMS, FakeFarm(_by_checksum))
-
-
-def test_resuming_with_another_config_names_what_changed(tiny_policy, tmp_path):
-    config = _config(tiny_policy, tmp_path, "run")
-    run = RunFolder.create(config, default_name="x")
-    other = _config(tiny_policy, tmp_path, "run", train={"learning_rate": 0.5})
-    with pytest.raises(UsageError, match=r"train.learning_rate: 0.001 -> 0.5"):
-        RunFolder.reopen(run.path, other)
-    assert RunFolder.reopen(run.path, config).path == run.path
-    elsewhere = _config(tiny_policy, tmp_path, "run", verifier={"address": "http://127.0.0.1:1"})
-    assert RunFolder.reopen(run.path, elsewhere).path == run.path

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from serving import GOLDEN, PARITY, serving
 
@@ -16,8 +17,9 @@ from earl.train import train
 from toolchain.errors import UsageError
 from verifiers.client import ServiceClient
 from verifiers.farm import Farm
+from verifiers.judgement import Judgement
 
-pytestmark = [pytest.mark.tool, pytest.mark.slow]
+pytestmark = [pytest.mark.tool, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def _config(tiny_policy, tmp_path, name):
@@ -45,6 +47,9 @@ class _Wrapped:
         future.add_done_callback(lambda done: self.judgements.append(done.result()))
         return future
 
+    def stats(self):
+        return self._judge.stats()
+
 
 def _run(tiny_policy, tmp_path, name, judge):
     config = _config(tiny_policy, tmp_path, name)
@@ -53,6 +58,9 @@ def _run(tiny_policy, tmp_path, name, judge):
     result = train(config, run, [PARITY], wrapped)
     rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     rows = [{key: value for key, value in row.items() if not key.startswith(("perf/", "sim/"))} for row in rows]
+    journal = [json.loads(line)["judgement"] for line in (run.path / "verdicts.jsonl").read_text().splitlines()]
+    assert len(journal) == len(wrapped.judgements)
+    assert all(TypeAdapter(Judgement).validate_python(row) in wrapped.judgements for row in journal)
     outcomes = {judgement.verdict.outcome for judgement in wrapped.judgements}
     return load_file(result.checkpoint.folder / "model.safetensors"), rows, outcomes
 

@@ -1,0 +1,122 @@
+"""Updates that are no finite number: left out, kept for inspection, counted, and not for ever."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import PROBLEMS, FakeFarm, _by_checksum, _config, _metrics
+
+from earl import checkpoint, step
+from earl.guard import TrainingDiverged
+from earl.hooks import Hooks
+from earl.run_folder import RunFolder
+from earl.train import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FAULTS = {
+    "nan loss": lambda loss: loss * float("nan"),
+    "infinite loss": lambda loss: loss + float("inf"),
+    "nan gradient": lambda loss: loss + (0 * loss).abs().sqrt(),  # 0, and 0 times infinity backwards
+}
+
+
+def _broken(monkeypatch, is_broken, fault=FAULTS["nan gradient"]):
+    """Every update, counted from 1 over the run, whose number `is_broken` has a loss that `fault` spoils."""
+    loss_of, accumulate, updates = step.policy_loss, step._accumulate_gradients, []
+
+    def counting(*arguments):
+        updates.append(None)
+        accumulate(*arguments)
+
+    def spoilt(*arguments):
+        output = loss_of(*arguments)
+        return dataclasses.replace(output, loss=fault(output.loss)) if is_broken(len(updates)) else output
+
+    monkeypatch.setattr(step, "_accumulate_gradients", counting)
+    monkeypatch.setattr(step, "policy_loss", spoilt)
+
+
+def _train(tiny_policy, tmp_path, warnings=None, **train_options):
+    options = {"checkpoint_every": 1, "keep_checkpoints": 9} | train_options
+    config = _config(tiny_policy, tmp_path, "run", train=options)
+    run = RunFolder.create(config, default_name="x")
+    hooks = Hooks() if warnings is None else Hooks(warn=warnings.append)
+    return run, lambda is_resumed=False: train(
+        config, run, PROBLEMS, FakeFarm(_by_checksum), hooks=hooks, is_resumed=is_resumed
+    )
+
+
+def _saved(run, number):
+    folder = run.checkpoints / f"step_{number:06d}"
+    return load_file(folder / "model.safetensors"), torch.load(folder / "optimizer.pt", weights_only=True)["state"]
+
+
+def _are_equal(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_update_is_left_out_and_its_batch_kept(tiny_policy, tmp_path, monkeypatch, fault):
+    _broken(monkeypatch, lambda number: number == 2, FAULTS[fault])
+    warnings = []
+    run, go = _train(tiny_policy, tmp_path, warnings, num_steps=3)
+    go()
+    (before, optimizer), (after, same_optimizer), (later, _) = (_saved(run, number) for number in (1, 2, 3))
+    assert _are_equal(before, after)
+    assert all(_are_equal(state, same_optimizer[index]) for index, state in optimizer.items())
+    assert not _are_equal(after, later)
+    rows = _metrics(run)
+    assert [row["update/skipped"] for row in rows] == [0, 1, 0]
+    assert ["loss" in row for row in rows] == [True, False, True]
+    folder = run.path / "skipped" / "step_000002_update_1"
+    (warning,) = warnings
+    assert warning.startswith("step 2: loss ")
+    assert warning.endswith(f"the update is skipped, its batch is in {folder}")
+    tensors = load_file(folder / "batch.safetensors")
+    kept = [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
+    logged = [json.loads(line) for line in run.completions_path(2).read_text().splitlines()]
+    assert [row["text"] for row in kept] == [row["text"] for row in logged]
+    assert tensors["gate"].int().tolist() == [is_open for row in logged for is_open in row["gate"]]
+    assert tensors["token_ids"].tolist() == [token for row in kept for token in row["token_ids"]]
+    assert tensors["row_offsets"].diff().tolist() == [len(row["token_ids"]) for row in kept]
+
+
+def test_the_other_mini_batches_still_train(tiny_policy, tmp_path, monkeypatch):
+    _broken(monkeypatch, lambda number: number == 2)
+    run, go = _train(tiny_policy, tmp_path, num_steps=2, num_minibatches=2)
+    go()
+    assert [_saved(run, number)[1][0]["step"].item() for number in (1, 2)] == [1.0, 3.0]
+    first, second = _metrics(run)
+    assert (first["update/skipped"], second["update/skipped"]) == (1, 0)
+    assert first["loss"] == first["loss"]  # that of the update that was made: no NaN
+    logged = [json.loads(line) for line in run.completions_path(1).read_text().splitlines()]
+    kept = (run.path / "skipped" / "step_000001_update_2" / "rollouts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in kept] == [row["text"] for row in logged[4:]]  # the second group
+
+
+def test_three_steps_in_a_row_stop_the_run_with_the_last_good_weights(tiny_policy, tmp_path, monkeypatch):
+    broken = {2, 3, 5, 6, 7}  # two in a row are borne, three are not
+    _broken(monkeypatch, broken.__contains__)
+    run, go = _train(tiny_policy, tmp_path, num_steps=9, checkpoint_every=4)
+    with pytest.raises(TrainingDiverged, match=r"3 steps in a row .* at last step 7: loss ") as caught:
+        go()
+    assert caught.value.exit_code == 1
+    saved = checkpoint.latest(run.checkpoints)
+    assert saved.step == 7
+    assert _are_equal(_saved(run, 4)[0], _saved(run, 7)[0])
+    assert [row["step"] for row in _metrics(run)] == list(range(1, 8))
+    assert go(is_resumed=True).num_steps == 9  # the faults are over
+
+
+def test_a_resumed_run_knows_how_many_steps_in_a_row_were_bad(tiny_policy, tmp_path, monkeypatch):
+    _broken(monkeypatch, lambda number: number > 1)
+    run, go = _train(tiny_policy, tmp_path, num_steps=9)
+    with pytest.raises(TrainingDiverged):
+        go()
+    newest = checkpoint.latest(run.checkpoints)
+    checkpoint.go_back_to(checkpoint.at(newest.folder.with_name("step_000003")))  # after two of them
+    with pytest.raises(TrainingDiverged, match="at last step 4"):
+        go(is_resumed=True)
