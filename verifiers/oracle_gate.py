@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Protocol as Interface
 
 from toolchain.errors import InfrastructureError
+from verifiers.arbiter import is_host_busy
 from verifiers.formal import FormalOutcome, FormalResult
 from verifiers.gate_worker import GATE_JOB, GOLDEN_CHECK, GateJob
 from verifiers.golden_check import GoldenCheck, TriedCheat, golden_of, seeds_of
@@ -170,21 +171,28 @@ class OracleGate:
         return tuple(self._farm.submit(problem, mutant.text, seeds) for mutant in golden.mutants)
 
     def _check_golden(self, problem: Problem) -> GoldenCheck:
-        check = self._ask_worker(problem)
-        if check.failures:  # once more, in a new process
-            self._drop_worker()
-            check = self._ask_worker(problem)
-        return check
-
-    def _ask_worker(self, problem: Problem) -> GoldenCheck:
-        if self._worker is None:
-            self._worker = self._start_worker()
         try:
-            line = GATE_JOB.dump_json(GateJob(problem=problem, seed=self._seed, num_mutants=self._num_mutants))
-            return GOLDEN_CHECK.validate_json(self._worker.ask(line, wall_s=_GOLDEN_WALL_S))
+            check = self._ask_worker(problem)
+        except WorkerLost:
+            check = None
+        if check is not None and not check.failures:
+            return check
+        self._drop_worker()
+        try:  # once more, in a new process
+            return self._ask_worker(problem)
         except WorkerLost as error:
             self._drop_worker()
-            return GoldenCheck(problem_id=problem.problem_id, reasons=(f"the golden could not be checked: {error}",))
+            said = (f"the golden could not be checked, in two processes: {error}",)
+            if is_host_busy():  # then it may be that, not the golden
+                return GoldenCheck(problem_id=problem.problem_id, failures=said)
+            return GoldenCheck(problem_id=problem.problem_id, reasons=said)
+
+    def _ask_worker(self, problem: Problem) -> GoldenCheck:
+        """Raises WorkerLost."""
+        if self._worker is None:
+            self._worker = self._start_worker()
+        line = GATE_JOB.dump_json(GateJob(problem=problem, seed=self._seed, num_mutants=self._num_mutants))
+        return GOLDEN_CHECK.validate_json(self._worker.ask(line, wall_s=_GOLDEN_WALL_S))
 
     def _start_worker(self) -> WorkerProcess:
         worker = WorkerProcess(WorkerSettings(isolation=self._farm.isolation), module="verifiers.gate_worker")

@@ -201,8 +201,10 @@ def test_a_problem_that_does_not_compile_is_quarantined_and_the_next_one_is_chec
     assert checks[0].mutation_score is None
 
 
-def test_a_golden_that_ends_its_process_is_quarantined_and_the_next_one_is_checked(farm, monkeypatch):
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_golden_that_ends_two_processes_is_quarantined_and_the_next_one_is_checked(farm, monkeypatch, is_busy):
     ask = WorkerProcess.ask
+    monkeypatch.setattr("verifiers.oracle_gate.is_host_busy", lambda: is_busy)
 
     def die(worker, line, *, wall_s):
         if b'"fatal"' in line:
@@ -214,7 +216,8 @@ def test_a_golden_that_ends_its_process_is_quarantined_and_the_next_one_is_check
     problems = [_problem(_COUNTER, _CLOCKED, "fatal"), _problem(_COUNTER, _CLOCKED, "next")]
     with OracleGate(farm=farm, prover=FakeProver(FormalOutcome.EQUIVALENT)) as gate:
         checks = list(gate.check(problems))
-    assert checks[0].reasons == ("the golden could not be checked: the worker died",)
+    said = ("the golden could not be checked, in two processes: the worker died",)
+    assert (checks[0].failures if is_busy else checks[0].reasons) == said
     assert checks[1].is_sound
 
 
