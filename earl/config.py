@@ -5,12 +5,13 @@ parameters live in its file's dataclass and are given under `[gate.params]` and 
 """
 
 import difflib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from earl.toml_values import read_values
+from earl.update_params import LoraParams, OptimizerParams
 from toolchain.errors import UsageError
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -93,6 +94,8 @@ class TrainConfig(Section):
     group_size: Annotated[int, Field(ge=2)] = 8
     num_minibatches: Positive = 1  # optimiser updates on one batch of rollouts
     micro_batch_tokens: Positive = 2048
+    # layers: keep only each layer's input for the backward pass and compute the rest again. Also in the warm start.
+    gradient_checkpointing: Literal["none", "layers"] = "none"
     learning_rate: NonNegative = 2e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: NonNegative = 0.0
@@ -203,6 +206,8 @@ class Config(Section):
     prompt: PromptConfig = PromptConfig()
     problems: ProblemsConfig = ProblemsConfig()
     sampling: SamplingConfig = SamplingConfig()
+    lora: LoraParams = LoraParams()
+    optimizer: OptimizerParams = OptimizerParams()
     sft: SftConfig = SftConfig()
     distil: DistilConfig = DistilConfig()
     train: TrainConfig = TrainConfig()
@@ -225,73 +230,51 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     Raises:
         UsageError: the file is missing or no TOML, a key is unknown (the nearest is named), a value does not fit.
     """
-    values = _read_toml(path)
-    for override in overrides:
-        _apply_override(values, override)
-    return config_from_dict(values, origin=str(path))
+    return config_from_dict(read_values(path, overrides), origin=str(path))
 
 
 def config_from_dict(values: dict[str, Any], origin: str) -> Config:
     """A validated config. `origin` names the source in errors."""
-    _refuse_unknown_keys(values, origin)
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{origin}: {key}: {first['msg']}; got {first['input']!r}") from error
-    _refuse_contradictions(config, origin)
+    config, problems = checked_config(values)
+    if problems:
+        raise UsageError(f"{origin}: {problems[0]}")
+    assert config is not None
     return config
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def checked_config(values: dict[str, Any]) -> tuple[Config | None, list[str]]:
+    """The config, None if there can be none, and all that is wrong with `values`."""
+    unknown = _unknown_keys(values)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the config {path}: {error.strerror}; give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no valid TOML: {error}") from error
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    return _merged(_read_toml(path.parent / str(base)), values)
+        config = Config.model_validate(_known_part(values))
+    except ValidationError as error:
+        return None, unknown + [
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}; got {one['input']!r}" for one in error.errors()
+        ]
+    return config, unknown + _contradictions(config)
 
 
-def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in values.items():
-        both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both_tables else value
-    return result
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or "." not in key:
-        raise UsageError(f"an override is section.key=value; got {override!r}")
-    try:
-        value = tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
-    *tables, last = key.strip().split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
-            raise UsageError(f"override {override!r}: {table} is a value, not a section")
-    values[last] = value
-
-
-def _refuse_unknown_keys(values: dict[str, Any], origin: str) -> None:
-    sections = Config.model_fields
+def _unknown_keys(values: dict[str, Any]) -> list[str]:
+    sections, problems = Config.model_fields, []
     for name, table in values.items():
         if name not in sections:
-            raise UsageError(f"{origin}: unknown section [{name}]{_nearest(name, list(sections))}")
-        if not isinstance(table, dict):
-            raise UsageError(f"{origin}: {name} is a section; got the value {table!r}")
-        known = list(sections[name].annotation.model_fields)
-        for key in table:
-            if key not in known:
-                raise UsageError(f"{origin}: unknown key {name}.{key}{_nearest(key, known)}")
+            problems.append(f"unknown section [{name}]{_nearest(name, list(sections))}")
+        elif not isinstance(table, dict):
+            problems.append(f"{name} is a section; got the value {table!r}")
+        else:
+            known = list(sections[name].annotation.model_fields)
+            problems += [f"unknown key {name}.{key}{_nearest(key, known)}" for key in table if key not in known]
+    return problems
+
+
+def _known_part(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what `_unknown_keys` names, so that the rest is checked too."""
+    sections = Config.model_fields
+    return {
+        name: {key: value for key, value in table.items() if key in sections[name].annotation.model_fields}
+        for name, table in values.items()
+        if name in sections and isinstance(table, dict)
+    }
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -299,14 +282,16 @@ def _nearest(word: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
 
 
-def _refuse_contradictions(config: Config, origin: str) -> None:
+def _contradictions(config: Config) -> list[str]:
+    problems = []
     if config.loss.dual_clip and config.loss.dual_clip <= 1:
-        raise UsageError(f"{origin}: loss.dual_clip must be 0 (off) or above 1; got {config.loss.dual_clip}")
+        problems.append(f"loss.dual_clip must be 0 (off) or above 1; got {config.loss.dual_clip}")
     if config.train.num_problems % config.train.num_minibatches:
-        raise UsageError(
-            f"{origin}: train.num_minibatches must divide train.num_problems;"
+        problems.append(
+            "train.num_minibatches must divide train.num_problems;"
             f" got {config.train.num_minibatches} and {config.train.num_problems}"
         )
     top = config.reward.syntax + config.reward.interface + config.reward.partial
     if top > 0.75:
-        raise UsageError(f"{origin}: reward tiers add up to {top}, too near a pass (1.0); keep them at 0.75 or less")
+        problems.append(f"reward tiers add up to {top}, too near a pass (1.0); keep them at 0.75 or less")
+    return problems

@@ -9,11 +9,13 @@ import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from earl import ops
+from earl.checkpointing import layers_run_again
 from earl.group_attention import block_up, group_attention
 from earl.llama_pass import is_supported, llama_hidden_states
 from earl.ops import TokenStats
@@ -106,7 +108,7 @@ def _packed_positions(layouts: list[Layout]) -> torch.Tensor:
 
 def _packed_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torch.Tensor:
     device = model.device
-    with group_attention(model):
+    with group_attention(model), layers_run_again(model, partial(group_attention, model)):
         output = model.base_model(
             input_ids=torch.cat([layout.token_ids_S for layout in layouts])[None].to(device),
             position_ids=torch.cat([layout.positions_S for layout in layouts])[None].to(device),
@@ -130,12 +132,13 @@ def _padded_hidden_states(model: PreTrainedModel, layouts: list[Layout]) -> torc
         positions[number, :size] = layout.positions_S
         visible[number, :size, :size] = layout.visible_SS()
         index.append(number * longest + layout.predicted_at)
-    output = model.base_model(
-        input_ids=token_ids.to(device),
-        attention_mask=visible[:, None].to(device),
-        position_ids=positions.to(device),
-        use_cache=False,
-    )
+    with layers_run_again(model):
+        output = model.base_model(
+            input_ids=token_ids.to(device),
+            attention_mask=visible[:, None].to(device),
+            position_ids=positions.to(device),
+            use_cache=False,
+        )
     return output.last_hidden_state.flatten(0, 1)[torch.cat(index).to(device)]
 
 

@@ -16,7 +16,7 @@ from earl.engine import make_engine
 from earl.evaluate import Evaluation, evaluate
 from earl.hooks import Hooks
 from earl.metrics import ProgressLine
-from earl.policy import Policy, load_encoder, load_policy
+from earl.policy import Policy, load_encoder, load_policy, load_trainable
 from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.sft_data import Example, SftData
@@ -60,7 +60,7 @@ def run_sft(
     A resumed run goes on from its last checkpoint, or begins anew where it was killed before the first.
     """
     saved = checkpoint.newest(run.checkpoints) if is_resumed else None
-    policy = load_policy(str(saved.folder) if saved else config.model.path, config.prompt)
+    policy = load_trainable(str(saved.folder) if saved else config.model.path, config)
     line, hooks = session.hooks(title, _sft_text)
     with line:
         result = sft(policy, data, config, run.path, resumed=saved, hooks=hooks)

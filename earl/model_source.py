@@ -13,6 +13,8 @@ from pathlib import Path
 
 from toolchain.errors import InfrastructureError, UsageError
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackagedModel:
@@ -39,7 +41,7 @@ def cache_dir() -> Path:
 
 
 def resolve_model(path: str) -> str:
-    """What `from_pretrained` is called with: a folder with weights, or a hub name as given.
+    """What `from_pretrained` is called with: a folder with weights or with an adapter, or a hub name as given.
 
     Raises:
         UsageError: a folder that has no config.json or no weights, or an alias whose package is not installed.
@@ -58,8 +60,49 @@ def resolve_model(path: str) -> str:
     return str(folder)
 
 
+def config_source(path: str) -> tuple[str, dict[str, str]]:
+    """Where the config of the model at `path` is read without its weights, and `from_pretrained`'s keywords for it.
+
+    An alias that is not converted yet is not converted for it. UsageError as for `resolve_model` and `base_of`.
+    """
+    if path in ALIASES and not _is_whole(cache_dir() / "models" / path):
+        gguf_file = _gguf_file(path, ALIASES[path])
+        return str(gguf_file.parent), {"gguf_file": gguf_file.name}
+    return base_of(resolve_model(path)), {}
+
+
+def is_adapter(source: str) -> bool:
+    """Whether what `resolve_model` gave is the folder of an adapter, in peft's layout."""
+    return (Path(source) / ADAPTER_CONFIG).is_file()
+
+
+def base_of(source: str) -> str:
+    """Where the whole model of what `resolve_model` gave lies: itself, or the base that an adapter names.
+
+    Raises:
+        UsageError: an adapter that names no base, or one that is not there.
+    """
+    if not is_adapter(source):
+        return source
+    path = Path(source) / ADAPTER_CONFIG
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}; is the copy complete?") from error
+    if not base:
+        raise UsageError(f"{path} names no base_model_name_or_path; write there the model that it was trained on")
+    try:
+        return resolve_model(str(base))
+    except UsageError as error:
+        raise UsageError(f"the base of the adapter {source}: {error} (base_model_name_or_path in {path})") from error
+
+
 def check_model_folder(folder: Path) -> None:
-    """UsageError unless `folder` holds a config and weights."""
+    """UsageError unless `folder` holds a config and weights, or an adapter's."""
+    if is_adapter(str(folder)):
+        if not (folder / ADAPTER_WEIGHTS).is_file():
+            raise UsageError(f"{folder} has no {ADAPTER_WEIGHTS}; is the download or the copy complete?")
+        return
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} has no config.json; a model folder is what save_pretrained writes")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
@@ -68,8 +111,28 @@ def check_model_folder(folder: Path) -> None:
 
 def _converted(alias: str, source: PackagedModel) -> Path:
     target = cache_dir() / "models" / alias
-    if (target / "config.json").is_file() and any(target.glob("*.safetensors")):
+    if _is_whole(target):
         return target
+    gguf_file = _gguf_file(alias, source)
+    partial = target.with_name(f".{alias}.{os.getpid()}")
+    try:
+        _convert_gguf(gguf_file, partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except OSError as error:
+        raise InfrastructureError(f"cannot write the converted model to {target}: {error}; set EARL_CACHE") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def _gguf_file(alias: str, source: PackagedModel) -> Path:
+    """The file in the installed package. UsageError when something that reading it needs is not installed."""
     needed = (source.package, "accelerate", "gguf", "sentencepiece")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
@@ -82,17 +145,7 @@ def _converted(alias: str, source: PackagedModel) -> Path:
     files = sorted(root.rglob(source.file_glob))
     if len(files) != 1:
         raise InfrastructureError(f"expected one {source.file_glob} in {root}, got {len(files)}; reinstall it")
-    partial = target.with_name(f".{alias}.{os.getpid()}")
-    try:
-        _convert_gguf(files[0], partial)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    except OSError as error:
-        raise InfrastructureError(f"cannot write the converted model to {target}: {error}; set EARL_CACHE") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
+    return files[0]
 
 
 def _package_folder(package: str) -> Path:

@@ -14,8 +14,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from earl.config import PromptConfig
-from earl.model_source import check_model_folder, resolve_model
+from earl import checkpointing, lora
+from earl.config import Config, PromptConfig
+from earl.model_source import base_of, check_model_folder, is_adapter, resolve_model
 from hdl_bench.types import Chat, Prompt
 from toolchain.errors import UsageError
 
@@ -96,14 +97,39 @@ class Policy:
     encoder: PromptEncoder
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer in Hugging Face layout."""
-        self.model.save_pretrained(str(folder))
+        """Write model and tokenizer in Hugging Face layout; of a model with adapters only these, in peft's."""
+        if lora.has_adapters(self.model):
+            lora.save_adapters(self.model, folder)
+        else:
+            self.model.save_pretrained(str(folder))
         self.encoder.tokenizer.save_pretrained(str(folder))
         check_model_folder(folder)
 
 
+def load_trainable(path: str, config: Config) -> Policy:
+    """The policy at `path` made ready for training as `config` says: whole, or frozen under adapters.
+
+    An adapter's folder goes on as that adapter; without `lora.rank` it is merged and all weights are trained.
+
+    Raises:
+        UsageError: as for `load_policy`, and for a `[lora]` that does not fit the model or its adapter.
+    """
+    policy = load_policy(path, config.prompt)
+    model = policy.model
+    if config.lora.rank and lora.has_adapters(model):
+        lora.train_adapters(model, config.lora)
+    elif config.lora.rank:
+        source = resolve_model(path)
+        base = str(Path(source).absolute()) if Path(source).exists() else source
+        lora.add_adapters(model, config.lora, base=base, seed=config.run.seed)
+    elif lora.has_adapters(model):
+        lora.merge_adapters(model)
+    checkpointing.set_up(model, config.train.gradient_checkpointing)
+    return policy
+
+
 def load_policy(path: str, prompt: PromptConfig) -> Policy:
-    """Model and tokenizer of a folder, a hub name or an alias.
+    """Model and tokenizer of a folder (an adapter's too), a hub name or an alias.
 
     Raises:
         UsageError: no such model, no weights, not a causal language model, or a tokenizer that does not serve.
@@ -124,9 +150,11 @@ def load_any_model(path: str) -> PreTrainedModel:
     """As `load_model`, whatever its head: for sampling alone."""
     source = resolve_model(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(base_of(source), dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {str(error).splitlines()[0]}") from error
+    if is_adapter(source):
+        lora.load_adapters(model, Path(source))
     return model.eval()
 
 
@@ -163,8 +191,8 @@ def load_eval_encoder(path: str, *, max_tokens: int) -> PromptEncoder:
 
     Raises UsageError for a model that is not there, and when `max_tokens` leaves nothing.
     """
-    source = resolve_model(path)
-    tokenizer = _load_tokenizer(path, source)
+    tokenizer = _load_tokenizer(path, resolve_model(path))
+    source = base_of(resolve_model(path))
     try:
         length = AutoConfig.from_pretrained(source).to_dict().get("max_position_embeddings") or _UNKNOWN_LENGTH
     except (OSError, ValueError) as error:
@@ -180,6 +208,8 @@ def load_eval_encoder(path: str, *, max_tokens: int) -> PromptEncoder:
 
 
 def _load_tokenizer(path: str, source: str) -> PreTrainedTokenizerBase:
+    if is_adapter(source) and not (Path(source) / "tokenizer_config.json").is_file():
+        source = base_of(source)  # peft itself writes none beside an adapter
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:

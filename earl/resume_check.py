@@ -14,7 +14,7 @@ from typing import Any
 
 from earl import checkpoint
 from earl.config import Config
-from earl.model_source import resolve_model
+from earl.model_source import ADAPTER_CONFIG, base_of, is_adapter, resolve_model
 from earl.run_folder import RunFolder, package_versions
 from toolchain.errors import UsageError
 from verifiers.problem_json import problem_to_json
@@ -155,11 +155,17 @@ def _problem_digest(problem: Problem) -> str:
 
 
 def _model_digest(path: str) -> str:
-    """Of a model folder's config, and of size and middle of its weights; of the name alone for a model of the hub."""
+    """Of a model folder's config, and of size and middle of its weights; of the name alone for a model of the hub.
+
+    An adapter's is of its own files and of its base's.
+    """
     source = Path(resolve_model(path))
     if not source.is_dir():
         return hashlib.sha256(str(source).encode()).hexdigest()
-    digest = hashlib.sha256((source / "config.json").read_bytes())
+    adapted = is_adapter(str(source))
+    digest = hashlib.sha256((source / (ADAPTER_CONFIG if adapted else "config.json")).read_bytes())
+    if adapted:
+        digest.update(_model_digest(base_of(str(source))).encode())
     for file in sorted((*source.glob("*.safetensors"), *source.glob("pytorch_model*.bin"))):
         num_bytes = file.stat().st_size
         digest.update(f"{file.name}:{num_bytes}".encode())

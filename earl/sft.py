@@ -20,6 +20,7 @@ from earl.forward import Layout, Sequences, lay_out, token_stats
 from earl.hooks import Hooks
 from earl.metrics import MetricsLog
 from earl.ops import TokenStats
+from earl.optimizers import make_optimizer
 from earl.packing import pack
 from earl.policy import Policy, PromptEncoder
 from earl.sft_data import Example, SftData
@@ -64,7 +65,7 @@ def sft(
     if not train:
         raise UsageError(f"no example fits into sft.pack_tokens = {config.sft.pack_tokens}; raise it")
     batches = plan_batches(len(train), config)
-    optimizer = torch.optim.AdamW(policy.model.parameters(), weight_decay=config.sft.weight_decay, fused=True)
+    optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.sft.weight_decay)
     step, metrics = 0, {}
     if resumed:
         checkpoint.load_optimizer(resumed, optimizer)

@@ -1,9 +1,9 @@
 """The order of examples and the learning rate of supervised training: pure functions of the config and the step."""
 
-import math
 import random
 
 from earl.config import Config
+from earl.schedules import factor
 
 
 def plan_batches(num_examples: int, config: Config) -> list[list[int]]:
@@ -18,13 +18,6 @@ def plan_batches(num_examples: int, config: Config) -> list[list[int]]:
 
 
 def learning_rate_at(step: int, num_steps: int, config: Config) -> float:
-    """Linear warm-up over a share of the steps, then `sft.schedule`: down to almost zero at the end, or constant.
-
-    Steps count from 1.
-    """
+    """Linear warm-up over a share of the steps, then as `sft.schedule` says. Steps count from 1."""
     warmup = max(1, round(config.sft.warmup_fraction * num_steps))
-    if step < warmup:
-        return config.sft.learning_rate * step / warmup
-    left = (num_steps - step + 1) / (num_steps - warmup + 1)  # 1 when the warm-up ends, above 0 at the last step
-    shape = {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}
-    return config.sft.learning_rate * shape[config.sft.schedule]
+    return config.sft.learning_rate * factor(config.sft.schedule, step, num_steps, warmup)

@@ -24,6 +24,7 @@ from earl.batch import (
     without_truncated,
 )
 from earl.config import Config
+from earl.control.reference import AdapterReference, Reference
 from earl.engine import compute_dtype
 from earl.engine.decode import DecodeEngine
 from earl.engine.hf import HfEngine
@@ -35,6 +36,7 @@ from earl.loss.kl import estimator_of
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
 from earl.policy import Policy
 from earl.rollout import CONTROLS, RolloutJudge
+from earl.schedules import factor
 from earl.step_metrics import (
     Clock,
     UpdateMetrics,
@@ -57,7 +59,7 @@ class Learner:
 
     config: Config
     policy: Policy
-    reference: PreTrainedModel | None  # None: no KL term
+    reference: Reference | AdapterReference | None  # None: no KL term
     optimizer: torch.optim.Optimizer
     engine: DecodeEngine | HfEngine
     judge: RolloutJudge
@@ -204,7 +206,8 @@ def _sampling_stats(learner: Learner, model: PreTrainedModel, layouts: list[Layo
 def _reference_logprobs(learner: Learner, layouts: list[Layout]) -> torch.Tensor | None:
     if learner.reference is None:
         return None
-    return _sampling_stats(learner, learner.reference, layouts)[0]
+    with learner.reference.as_model() as model:
+        return _sampling_stats(learner, model, layouts)[0]
 
 
 def _corrected(learner: Learner, batch: TokenBatch, layouts: list[Layout]) -> TokenBatch:
@@ -253,9 +256,9 @@ def _update(
 
 
 def learning_rate_at(step: int, config: Config) -> float:
-    """Linear warm-up over `train.warmup_steps`, then constant. Steps count from 1."""
-    warmup = config.train.warmup_steps
-    return config.train.learning_rate * (min(1.0, step / warmup) if warmup else 1.0)
+    """Linear warm-up over `train.warmup_steps`, then as `optimizer.schedule` says. Steps count from 1."""
+    train = config.train
+    return train.learning_rate * factor(config.optimizer.schedule, step, train.num_steps, train.warmup_steps)
 
 
 def _max_norm(config: Config) -> float:

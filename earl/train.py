@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from earl import checkpoint
 from earl.backends import Backends
 from earl.completions_log import drop_completions, write_completions
 from earl.config import Config
-from earl.control.reference import Reference, reference_params
+from earl.control.reference import make_reference
 from earl.control.signs import Signs, recheck_metrics
 from earl.engine import make_engine
 from earl.farm_metrics import FarmMeter
@@ -17,7 +15,8 @@ from earl.guard import Guard, TrainingDiverged
 from earl.hooks import Hooks, StepInterrupted
 from earl.journal import VerdictJournal
 from earl.metrics import MetricsLog
-from earl.policy import load_model, load_policy
+from earl.optimizers import make_optimizer
+from earl.policy import load_trainable
 from earl.problem_stream import make_source
 from earl.random_state import RandomState, seed_everything
 from earl.resume_check import identity_of, keep_identity, problem_digests
@@ -63,9 +62,9 @@ def train(
     source = make_source(problems, config)
     saved = checkpoint.newest(run.checkpoints) if is_resumed else None
     step = saved.step if saved else 0
-    policy = load_policy(str(saved.folder) if saved else config.model.path, config.prompt)
-    optimizer = torch.optim.AdamW(policy.model.parameters(), weight_decay=config.train.weight_decay, fused=True)
-    reference = _reference(config)
+    policy = load_trainable(str(saved.folder) if saved else config.model.path, config)
+    optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.train.weight_decay)
+    reference = make_reference(config, policy.model)
     journal = VerdictJournal(run.path / "verdicts.jsonl")
     if journal.num_damaged:
         hooks.warn(f"{journal.num_damaged} lines of the journal verdicts.jsonl are damaged; these are judged again")
@@ -78,7 +77,7 @@ def train(
     learner = Learner(
         config=config,
         policy=policy,
-        reference=reference.model if reference else None,
+        reference=reference,
         optimizer=optimizer,
         engine=make_engine(policy, config.sampling, dtype=config.model.dtype),
         judge=judge,
@@ -150,10 +149,3 @@ def pass_rates(result: StepResult) -> list[tuple[str, float]]:
         if scored:
             rates.append((scored[0].problem_id, sum(rollout.verdict.passed for rollout in scored) / len(scored)))
     return rates
-
-
-def _reference(config: Config) -> Reference | None:
-    """What KL is measured to: at first the policy that training starts from. None without a KL term."""
-    if config.kl.beta == 0:
-        return None
-    return Reference(load_model(config.model.path).requires_grad_(False), reference_params(config.kl))

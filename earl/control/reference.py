@@ -1,8 +1,11 @@
 """The policy that KL is measured to: the start of training, a moving average of the policy, or its last renewal.
 
-Its weights are state of the run: `state_dict` belongs into a checkpoint.
+Its weights are state of the run: `state_dict` belongs into a checkpoint. A policy under adapters needs no second model:
+its reference is the same base with the adapters as they were, or with none.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,8 +13,10 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from earl.config import KlConfig
+from earl.config import Config, KlConfig
+from earl.lora import adapter_parameters, adapters_off, has_adapters, merge_adapters
 from earl.params import NoParams, Params, bind_params
+from earl.policy import load_model
 from toolchain.errors import UsageError
 
 
@@ -40,6 +45,10 @@ class Reference:
     model: PreTrainedModel
     params: Params
 
+    def as_model(self) -> AbstractContextManager[PreTrainedModel]:
+        """The model to pass through, within and without gradient."""
+        return nullcontext(self.model)
+
     @torch.no_grad()
     def update(self, policy: PreTrainedModel, step: int) -> None:
         """Follow the policy as it is after `step` (from 1)."""
@@ -59,3 +68,74 @@ class Reference:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
             self.model.load_state_dict(state)
+
+
+class AdapterReference:
+    """Of a policy under adapters: the policy's own model, with the adapters of a while ago put in their place."""
+
+    def __init__(self, model: PreTrainedModel, params: Params) -> None:
+        self._model, self._params = model, params
+        self._adapters: dict[str, torch.Tensor] = {}  # empty: they are off, the base alone
+        self._renew()
+
+    @contextmanager
+    def as_model(self) -> Iterator[PreTrainedModel]:
+        """The model to pass through, within and without gradient."""
+        if not self._adapters:
+            with adapters_off(self._model):
+                yield self._model
+            return
+        parameters = adapter_parameters(self._model)
+        current = {name: parameter.data for name, parameter in parameters.items()}
+        for name, parameter in parameters.items():
+            parameter.data = self._adapters[name]
+        try:
+            yield self._model
+        finally:
+            for name, parameter in parameters.items():
+                parameter.data = current[name]
+
+    def update(self, policy: PreTrainedModel, step: int) -> None:
+        """Follow the policy as it is after `step` (from 1)."""
+        assert policy is self._model
+        if isinstance(self._params, RenewedParams) and step % self._params.every == 0:
+            self._renew()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The adapters by name; empty for the base alone."""
+        return dict(self._adapters)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._adapters = dict(state)
+
+    def _renew(self) -> None:
+        """Keep the adapters as they are now. New ones, whose second matrix is 0, are none."""
+        now = {name: parameter.detach().clone() for name, parameter in adapter_parameters(self._model).items()}
+        is_new = all(not tensor.any() for name, tensor in now.items() if ".lora_B." in name)
+        self._adapters = {} if is_new else now
+
+
+def make_reference(config: Config, policy: PreTrainedModel) -> Reference | AdapterReference | None:
+    """What KL is measured to, at first the policy that training starts from. None without a KL term.
+
+    A resumed run puts its own state into it.
+    """
+    if config.kl.beta == 0:
+        return None
+    params = reference_params(config.kl)
+    if has_adapters(policy):
+        return AdapterReference(policy, params)
+    model = load_model(config.model.path)
+    if has_adapters(model):
+        merge_adapters(model)
+    return Reference(model.requires_grad_(False), params)
+
+
+def check_reference(config: Config) -> None:
+    """UsageError for a reference that does not exist or that adapters cannot be measured to."""
+    params = reference_params(config.kl)
+    if config.kl.beta and config.lora.rank and isinstance(params, EmaParams):
+        raise UsageError(
+            'kl.reference = "ema" has no meaning for adapters: the mean of two factors is not that of their product;'
+            ' set it to "fixed" or "renewed", or lora.rank = 0'
+        )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
 from earl.layer_ops import add_rms_norm, rotate, silu_mul
+from earl.lora import merged_weight
 from earl.policy import head_weight
 
 _HAS_PACKING = torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -67,7 +68,7 @@ class _Layer:
 
 
 class LlamaWeights:
-    """A model's weights as they are now, laid out for decoding. Norms, embedding and head are the model's own."""
+    """A model's weights as they are now, laid out for decoding, adapters merged. Norms, embedding, head are its own."""
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -88,18 +89,19 @@ class LlamaWeights:
         self.layers = []
         for layer in body.layers:
             attention, mlp = layer.self_attn, layer.mlp
-            biases = (attention.q_proj.bias, attention.k_proj.bias, attention.v_proj.bias)
+            query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
+            biases = (query.bias, key.bias, value.bias)
             self.layers.append(
                 _Layer(
                     norm_1=layer.input_layernorm.weight.detach(),
                     qkv=Projection(
-                        copy(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
+                        copy(merged_weight(query), merged_weight(key), merged_weight(value)),
                         None if biases[0] is None else copy(*biases),
                     ),
-                    out=Projection(attention.o_proj.weight.detach().to(dtype)),
+                    out=Projection(merged_weight(attention.o_proj).to(dtype)),
                     norm_2=layer.post_attention_layernorm.weight.detach(),
-                    gate_up=Projection(copy(mlp.gate_proj.weight, mlp.up_proj.weight)),
-                    down=Projection(mlp.down_proj.weight.detach().to(dtype)),
+                    gate_up=Projection(copy(merged_weight(mlp.gate_proj), merged_weight(mlp.up_proj))),
+                    down=Projection(merged_weight(mlp.down_proj).to(dtype)),
                 )
             )
         self.embedding = body.embed_tokens.weight.detach()

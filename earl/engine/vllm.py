@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from vllm import LLM, SamplingParams
 
-from earl.model_source import resolve_model
+from earl.model_source import is_adapter, resolve_model
 from earl.policy import PromptEncoder
 from hdl_bench.types import Completion, Prompt, Sampling
 from toolchain.errors import UsageError
@@ -22,6 +22,8 @@ class VllmEngine:
 
     def __init__(self, path: str, encoder: PromptEncoder, *, dtype: str) -> None:
         self._encoder = encoder
+        if is_adapter(resolve_model(path)):
+            raise UsageError(f"{path} is an adapter; write the whole model first: earl merge {path} FOLDER")
         # Compiling the model takes minutes on a CPU, and pays on a GPU only.
         is_eager = not torch.cuda.is_available()
         self._llm = LLM(model=resolve_model(path), dtype=dtype, enable_prefix_caching=True, enforce_eager=is_eager)

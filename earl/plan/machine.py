@@ -1,0 +1,56 @@
+"""What this machine has: memory, disk, and how fast it multiplies."""
+
+import shutil
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+_GEMM_S, _MIN_TRIES = 0.2, 3  # of measuring each shape
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Memory in all and available now, of the machine or of the control group that this process is confined to."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    total, available = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    for limit_file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limit = int(Path(limit_file).read_text(encoding="ascii"))
+        except (OSError, ValueError):  # no such control group, or "max"
+            continue
+        total, available = min(total, limit), min(available, limit)
+    return total, available
+
+
+def program_bytes() -> int:
+    """What this process takes now: it has imported what a training process imports, and loaded no weights."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """On the disk that `folder` is on, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@torch.inference_mode()
+def gemm_flops(rows: int, inner: int, outer: int, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of (rows, inner) times (inner, outer): the best of some tries, at least three.
+
+    Whatever else the machine does meanwhile is in it.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x = torch.ones(rows, inner, dtype=dtype, device=device)
+    weight = torch.ones(outer, inner, dtype=dtype, device=device)
+    tries, deadline = [], time.perf_counter() + _GEMM_S
+    while len(tries) < _MIN_TRIES or time.perf_counter() < deadline:
+        started = time.perf_counter()
+        F.linear(x, weight)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        tries.append(time.perf_counter() - started)
+    return 2 * rows * inner * outer / min(tries)

@@ -1,0 +1,132 @@
+"""An estimate of a run's peak memory, part by part, from shapes.
+
+What is kept for the backward pass is counted tensor by tensor as `earl.llama_pass` keeps it; for models that take
+transformers' own forward the count is of what its layers keep, and coarser. How far it is off is said in docs/plan.md.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from earl.config import Config
+from earl.engine import compute_dtype
+from earl.engine.decode_ops import CACHE_MULTIPLE
+from earl.optimizers import OPTIMIZERS
+from earl.plan.model_shape import ModelShape
+from earl.plan.work import Work
+
+_FP32 = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """Bytes by part. Sampling and training take turns, so the peak is that of the larger of the two."""
+
+    program: int  # Python, torch and transformers themselves
+    masters: int  # weights in float32
+    optimizer: int
+    reference: int  # a model of its own
+    sampler_copy: int  # weights laid out for decoding
+    kv_cache: int
+    sampling_logits: int
+    gradients: int
+    compute_copies: int  # of weights, in the type that is multiplied in
+    activations: int  # of the largest micro-batch, kept for its backward pass
+    backward: int  # of the layer whose turn it is
+    logits: int  # or the head's tiles and its gradient
+
+    @property
+    def always(self) -> int:
+        return self.program + self.masters + self.optimizer + self.reference
+
+    @property
+    def sampling(self) -> int:
+        """While completions are sampled."""
+        return self.always + self.sampler_copy + self.kv_cache + self.sampling_logits
+
+    @property
+    def training(self) -> int:
+        """In the backward pass of the largest micro-batch."""
+        head_or_layer = max(self.backward, self.logits)
+        return self.always + self.gradients + self.compute_copies + self.activations + head_or_layer
+
+    @property
+    def peak(self) -> int:
+        return max(self.sampling, self.training)
+
+
+def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_bytes: int) -> Memory:
+    """`program_bytes` is what a process takes that has imported everything and loaded nothing."""
+    size = compute_dtype(config.model.dtype).itemsize
+    is_ours = shape.unsupported is None and config.model.ops == "compiled" and not torch.cuda.is_available()
+    is_decoded = shape.unsupported is None and config.sampling.engine != "hf"
+    rows = min(config.sampling.max_rows, work.num_completions)
+    of_layer = _kept_by_layer(shape, size) if is_ours else _kept_by_their_layer(shape, size)
+    has_checkpoints = config.train.gradient_checkpointing == "layers"
+    of_layers = (
+        (shape.num_layers - 1) * shape.hidden * (_FP32 + size) + of_layer
+        if has_checkpoints
+        else shape.num_layers * of_layer
+    )
+    has_model = config.kl.beta > 0 and not config.lora.rank
+    return Memory(
+        program=program_bytes,
+        masters=_FP32 * (shape.num_parameters + shape.num_adapter),
+        optimizer=round(OPTIMIZERS[config.optimizer.name].state_bytes * shape.num_trainable),
+        reference=_FP32 * shape.num_parameters if has_model else 0,
+        sampler_copy=_sampler_copy(shape, size) if is_decoded else 0,
+        kv_cache=_kv_cache(shape, work, rows, size),
+        sampling_logits=_FP32 * rows * shape.vocabulary,
+        gradients=_FP32 * shape.num_trainable,
+        compute_copies=size * shape.num_body if size < _FP32 else 0,
+        activations=work.largest_micro_batch * of_layers,
+        backward=work.largest_micro_batch * _working_set(shape, size),
+        logits=_head(config, shape, work),
+    )
+
+
+def _kept_by_layer(shape: ModelShape, size: int) -> int:
+    """Bytes a position: two residual sums in float32; queries, keys, values and context; gate and up."""
+    attention = (2 * shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim
+    return 2 * _FP32 * shape.hidden + size * (attention + 2 * shape.intermediate) + _FP32 * shape.num_heads
+
+
+def _kept_by_their_layer(shape: ModelShape, size: int) -> int:
+    """As above, and what transformers keeps too: normalised inputs twice, what rotation reads, activated MLP twice."""
+    turned = (shape.num_heads + shape.num_kv_heads) * shape.head_dim
+    more = 2 * _FP32 * shape.hidden + 2 * size * shape.hidden + 2 * _FP32 * turned + 2 * size * shape.intermediate
+    return _kept_by_layer(shape, size) + more
+
+
+def _working_set(shape: ModelShape, size: int) -> int:
+    """Bytes a position in the backward pass of an MLP: its activations once more and three gradients as wide."""
+    return 4 * size * shape.intermediate + 3 * _FP32 * shape.hidden
+
+
+def _sampler_copy(shape: ModelShape, size: int) -> int:
+    """In float32 the output and down projections are used as they are, but where an adapter is merged into them."""
+    if size < _FP32 or shape.num_adapter:
+        return size * shape.num_body
+    fused = shape.hidden * ((shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim + 2 * shape.intermediate)
+    return size * shape.num_layers * fused
+
+
+def _kv_cache(shape: ModelShape, work: Work, rows: int, size: int) -> int:
+    """Prompts under way once, rows at their full length; both in whole blocks."""
+    positions = min(work.num_prompts, rows) * _rounded_up(work.prompt_tokens) + rows * _rounded_up(
+        work.completion_tokens
+    )
+    return 2 * size * shape.num_layers * shape.num_kv_heads * shape.head_dim * positions
+
+
+def _rounded_up(positions: int) -> int:
+    return -(-positions // CACHE_MULTIPLE) * CACHE_MULTIPLE
+
+
+def _head(config: Config, shape: ModelShape, work: Work) -> int:
+    """The head's gradient before it is added to the others; with the reference ops all logits, three times over."""
+    weight = 0 if shape.num_adapter else _FP32 * shape.vocabulary * shape.hidden
+    rows = work.num_groups_together * work.num_samples * work.completion_tokens
+    if config.model.ops == "reference":
+        return weight + 3 * _FP32 * rows * shape.vocabulary
+    return weight + 2 * _FP32 * rows * shape.hidden
