@@ -157,6 +157,7 @@ def _inject(model: PreTrainedModel, config: "LoraConfig", origin: str) -> None:
         inject_adapter_in_model(config, model, adapter_name=_NAME)
     except ValueError as error:
         raise UsageError(f"{origin}: {str(error).splitlines()[0]}") from error
+    model.eval()  # as every model here: what peft adds comes in training mode
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
     if any(_is_adapted(module) for module in embeddings):
         raise UsageError(f"{origin}: the embedding and the head take no adapter here; name other modules")

@@ -60,15 +60,15 @@ def resolve_model(path: str) -> str:
     return str(folder)
 
 
-def config_source(path: str) -> tuple[str, dict[str, str]]:
-    """Where the config of the model at `path` is read without its weights, and `from_pretrained`'s keywords for it.
+def light_source(path: str) -> tuple[str, dict[str, str]]:
+    """Where config and tokenizer of `path` are read, and `from_pretrained`'s keywords for it; converts no alias.
 
-    An alias that is not converted yet is not converted for it. UsageError as for `resolve_model` and `base_of`.
+    UsageError as for `resolve_model`.
     """
     if path in ALIASES and not _is_whole(cache_dir() / "models" / path):
         gguf_file = _gguf_file(path, ALIASES[path])
         return str(gguf_file.parent), {"gguf_file": gguf_file.name}
-    return base_of(resolve_model(path)), {}
+    return resolve_model(path), {}
 
 
 def is_adapter(source: str) -> bool:

@@ -16,7 +16,7 @@ from transformers import (
 
 from earl import checkpointing, lora
 from earl.config import Config, PromptConfig
-from earl.model_source import base_of, check_model_folder, is_adapter, resolve_model
+from earl.model_source import base_of, check_model_folder, is_adapter, light_source, resolve_model
 from hdl_bench.types import Chat, Prompt
 from toolchain.errors import UsageError
 
@@ -179,7 +179,7 @@ def unusual_head(model: PreTrainedModel) -> list[str]:
 
 def load_encoder(path: str, prompt: PromptConfig) -> PromptEncoder:
     """The tokenizer as a PromptEncoder. UsageError if there is none, or no stop token or no template that is needed."""
-    tokenizer = _load_tokenizer(path, resolve_model(path))
+    tokenizer = _load_tokenizer(path)
     if prompt.template == "chat" and not tokenizer.chat_template:
         raise UsageError(f'the tokenizer of {path} has no chat template; set prompt.template = "plain"')
     return PromptEncoder(tokenizer=tokenizer, template=prompt.template, max_tokens=prompt.max_tokens)
@@ -191,7 +191,7 @@ def load_eval_encoder(path: str, *, max_tokens: int) -> PromptEncoder:
 
     Raises UsageError for a model that is not there, and when `max_tokens` leaves nothing.
     """
-    tokenizer = _load_tokenizer(path, resolve_model(path))
+    tokenizer = _load_tokenizer(path)
     source = base_of(resolve_model(path))
     try:
         length = AutoConfig.from_pretrained(source).to_dict().get("max_position_embeddings") or _UNKNOWN_LENGTH
@@ -207,11 +207,12 @@ def load_eval_encoder(path: str, *, max_tokens: int) -> PromptEncoder:
     return PromptEncoder(tokenizer=tokenizer, template="verbatim", max_tokens=length - max_tokens, more_stop_ids=more)
 
 
-def _load_tokenizer(path: str, source: str) -> PreTrainedTokenizerBase:
+def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    source, how = light_source(path)
     if is_adapter(source) and not (Path(source) / "tokenizer_config.json").is_file():
         source = base_of(source)  # peft itself writes none beside an adapter
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, **how)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a tokenizer from {path}: {str(error).splitlines()[0]}") from error
     if tokenizer.eos_token_id is None:

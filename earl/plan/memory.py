@@ -16,6 +16,7 @@ from earl.plan.model_shape import ModelShape
 from earl.plan.work import Work
 
 _FP32 = 4
+_ALLOCATOR = 1.1  # of activations: what malloc holds of tensors that come and go, measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +48,8 @@ class Memory:
     @property
     def training(self) -> int:
         """In the backward pass of the largest micro-batch."""
-        head_or_layer = max(self.backward, self.logits)
-        return self.always + self.gradients + self.compute_copies + self.activations + head_or_layer
+        kept = self.gradients + self.compute_copies + self.activations
+        return self.always + kept + self.backward + self.logits
 
     @property
     def peak(self) -> int:
@@ -79,7 +80,7 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
         sampling_logits=_FP32 * rows * shape.vocabulary,
         gradients=_FP32 * shape.num_trainable,
         compute_copies=size * shape.num_body if size < _FP32 else 0,
-        activations=work.largest_micro_batch * of_layers,
+        activations=round(_ALLOCATOR * work.largest_micro_batch * of_layers),
         backward=work.largest_micro_batch * _working_set(shape, size),
         logits=_head(config, shape, work),
     )
@@ -124,8 +125,11 @@ def _rounded_up(positions: int) -> int:
 
 
 def _head(config: Config, shape: ModelShape, work: Work) -> int:
-    """The head's gradient before it is added to the others; with the reference ops all logits, three times over."""
-    weight = 0 if shape.num_adapter else _FP32 * shape.vocabulary * shape.hidden
+    """Gradients of head and embedding, which wait for each other if they are tied, and hidden states.
+
+    With the reference ops all logits, three times over.
+    """
+    weight = 0 if shape.num_adapter else 2 * _FP32 * shape.vocabulary * shape.hidden
     rows = work.num_groups_together * work.num_samples * work.completion_tokens
     if config.model.ops == "reference":
         return weight + 3 * _FP32 * rows * shape.vocabulary

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from earl.config import Config
 from earl.engine.llama import unsupported_reason
-from earl.model_source import config_source
+from earl.model_source import base_of, light_source
 from earl.policy import unusual_head
 from toolchain.errors import UsageError
 
@@ -41,9 +41,9 @@ def read_shape(config: Config) -> ModelShape:
         UsageError: no such model, no causal language model, or a LoRA target that no module has.
     """
     path = config.model.path
-    source, how = config_source(path)
+    source, how = light_source(path)
     try:
-        settings = AutoConfig.from_pretrained(source, **how)
+        settings = AutoConfig.from_pretrained(base_of(source), **how)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32)
     except (OSError, ValueError) as error:
