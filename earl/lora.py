@@ -158,6 +158,11 @@ def _inject(model: PreTrainedModel, config: "LoraConfig", origin: str) -> None:
     except ValueError as error:
         raise UsageError(f"{origin}: {str(error).splitlines()[0]}") from error
     model.eval()  # as every model here: what peft adds comes in training mode
+    for module in model.modules():
+        if _is_adapted(module):
+            # Under autocast peft would copy the input to float32 for its matrices, and autocast copies that back: each
+            # projection would keep a copy of an input that `earl.llama_pass` means to compute again.
+            module.cast_input_dtype_enabled = False
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
     if any(_is_adapted(module) for module in embeddings):
         raise UsageError(f"{origin}: the embedding and the head take no adapter here; name other modules")

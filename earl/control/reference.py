@@ -106,7 +106,7 @@ class AdapterReference:
         return dict(self._adapters)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._adapters = dict(state)
+        self._adapters = {name: tensor.clone() for name, tensor in state.items()}
 
     def _renew(self) -> None:
         """Keep the adapters as they are now. New ones, whose second matrix is 0, are none."""

@@ -266,3 +266,14 @@ def test_a_missing_peft_is_named(monkeypatch):
     with pytest.raises(UsageError, match=r"pip install 'earl-rtl\[lora\]'"):
         lora.check_lora(LoraParams(rank=4))
     lora.check_lora(LoraParams())
+
+
+def test_an_adapter_reads_a_projections_own_input_under_autocast(tiny_model):
+    """A copy of it would be kept for the backward pass, where the pass of ours keeps none."""
+    model, pairs = _adapted(tiny_model), []
+    for module in (module for module in model.modules() if hasattr(module, "get_delta_weight")):
+        module.register_forward_pre_hook(lambda _, inputs: pairs.append([inputs[0]]))
+        module.lora_A["default"].register_forward_pre_hook(lambda _, inputs: pairs[-1].append(inputs[0]))
+    token_stats(model, LAYOUTS, temperature=1.0, dtype=torch.bfloat16)
+    assert len(pairs) == 14
+    assert all(own.dtype == torch.bfloat16 and read is own for own, read in pairs)
