@@ -143,6 +143,7 @@ def save_adapters(model: PreTrainedModel, folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     tensors = get_peft_model_state_dict(model, adapter_name=_NAME).items()
+    folder.mkdir(parents=True, exist_ok=True)
     named = {_PREFIX + name: tensor.contiguous() for name, tensor in tensors}
     save_file(named, folder / ADAPTER_WEIGHTS, {"format": "pt"})
     config = copy.deepcopy(_config(model))

@@ -13,7 +13,6 @@ import torch
 from pydantic import Field
 
 from earl.params import Params, bind_params
-from earl.schedules import check_schedule
 from earl.update_params import OptimizerParams
 from toolchain.errors import UsageError
 
@@ -76,13 +75,8 @@ def check_optimizer(config: OptimizerParams) -> AdamParams:
 
 
 def make_optimizer(model: torch.nn.Module, config: OptimizerParams, *, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimiser of all parameters of `model` that want a gradient.
-
-    UsageError as for `check_optimizer`, and for a schedule that does not exist: whoever makes one will ask for it.
-    """
+    """The optimiser of all parameters of `model` that want a gradient. UsageError as for `check_optimizer`."""
     params = check_optimizer(config)
-    check_schedule(config.schedule, key="optimizer.schedule")
-    check_schedule(config.sft_schedule, key="optimizer.sft_schedule")
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": weight_decay},
