@@ -93,9 +93,10 @@ def train_adapters(model: PreTrainedModel, lora: LoraParams) -> None:
     targets = set(config.target_modules) if isinstance(config.target_modules, set | list) else {config.target_modules}
     wanted = set(lora.target_modules)
     is_same_place = wanted == {"all-linear"} or wanted == targets
+    ends = sorted({name.rpartition(".")[2] for name in targets})
     if (config.r, config.lora_alpha) != (lora.rank, lora.alpha) or not is_same_place:
         raise UsageError(
-            f"model.path is an adapter of rank {config.r}, alpha {config.lora_alpha} on {', '.join(sorted(targets))},"
+            f"model.path is an adapter of rank {config.r}, alpha {config.lora_alpha} on {', '.join(ends)},"
             f" and [lora] asks for rank {lora.rank}, alpha {lora.alpha} on {', '.join(sorted(wanted))};"
             " give its own, or merge it first with `earl merge`"
         )

@@ -86,7 +86,7 @@ def _add_time(table: Table, time: dict[str, Any]) -> None:
 
 
 def _add_disk(table: Table, disk: dict[str, Any]) -> None:
-    of_each = f"{disk['num_checkpoints']} checkpoints of {_size(disk['checkpoint_bytes'])}"
+    of_each = f"checkpoints: {disk['num_checkpoints']} x {_size(disk['checkpoint_bytes'])}"
     free = f"{_size(disk['free_bytes'])} free"
     total = Text(_size(disk["checkpoints_bytes"]), style="bold")
     table.add_row(Text("disk", style="bold"), total, f"{of_each} at once; {free}")

@@ -9,6 +9,8 @@ from earl.forward import Sequences, lay_out, token_stats
 from earl.update_params import LoraParams
 from toolchain.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYOUTS = [
     lay_out(Sequences(prompt=[5, 9, 2, 7, 7, 1], responses=([3, 4, 8, 0], [6, 0], [9, 9, 9, 9, 1, 0]))),
     lay_out(Sequences(prompt=[1, 2], responses=([7, 0], [3, 3, 0]))),

@@ -20,10 +20,14 @@ from earl.forward import Sequences, lay_out, token_stats
 from earl.hooks import Hooks
 from earl.policy import Policy, load_policy, load_trainable
 from earl.run_folder import RunFolder
+from earl.sft import sft
+from earl.sft_data import Example, SftData
 from earl.train import train
 from earl.update_params import LoraParams
 from hdl_bench.types import Sampling
 from toolchain.errors import UsageError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LAYOUTS = [lay_out(Sequences(prompt=[5, 9, 2, 7], responses=([3, 4, 8, 0], [6, 0], [9, 9, 1, 0])))]
 
@@ -185,6 +189,26 @@ def test_kl_is_measured_to_the_base_with_no_second_model(tiny_policy, tmp_path, 
         assert torch.equal(_logprobs(model), expected_start)  # where this training began, not the bare base
     assert torch.equal(_logprobs(policy.model).detach(), moved)
     assert all(parameter.requires_grad for parameter in lora.adapter_parameters(policy.model).values())
+
+
+def test_a_warm_start_trains_adapters_and_rl_goes_on_with_them(tiny_policy, tmp_path):
+    config = _config(tiny_policy, tmp_path, "warm", sft={"batch_size": 4, "learning_rate": 1e-2, "num_epochs": 4})
+    examples = tuple(
+        Example(example_id=str(number), prompt="and", completion=f"assign y = a & {number};") for number in range(8)
+    )
+    policy, folder = load_trainable(str(tiny_policy), config), tmp_path / "policy"
+    (tmp_path / "sft").mkdir()
+    sft(policy, SftData(train=examples, validation=()), config, tmp_path / "sft")
+    rows = [json.loads(line) for line in (tmp_path / "sft" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.1
+    policy.save(folder)
+    assert sorted(file.name for file in folder.glob("*.safetensors")) == ["adapter_model.safetensors"]
+    begun = load_file(folder / "adapter_model.safetensors")
+    result, _ = _train(_config(tiny_policy, tmp_path, "rl", model={"path": str(folder)}))
+    moved = load_file(result.checkpoint.folder / "adapter_model.safetensors")
+    assert any(not torch.equal(tensor, moved[name]) for name, tensor in begun.items())
+    told = json.loads((result.checkpoint.folder / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == str(tiny_policy)
 
 
 def test_peft_itself_reads_a_checkpoint(tiny_policy, tmp_path):
