@@ -19,6 +19,7 @@ _FP32 = 4
 # What glibc's malloc holds beyond what is asked, fitted to measured peaks: holes among activations, by bytes of their
 # type (aligned requests do not fit into holes of their own size), and among gradients.
 _HOLES_OF_ACTIVATIONS = {4: 0.45, 2: 0.18}
+_MORE_UNDER_ADAPTERS = 0.4  # whose outputs are made apart and added
 _HOLES_OF_GRADIENTS = 0.4
 
 
@@ -74,6 +75,7 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
         else shape.num_layers * of_layer
     )
     activations, gradients = work.largest_micro_batch * of_layers, _FP32 * shape.num_trainable
+    of_holes = _HOLES_OF_ACTIVATIONS[size] + (_MORE_UNDER_ADAPTERS if config.lora.rank else 0)
     has_model = config.kl.beta > 0 and not config.lora.rank
     return Memory(
         program=program_bytes,
@@ -86,7 +88,7 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
         gradients=gradients,
         compute_copies=size * shape.num_body if size < _FP32 else 0,
         activations=activations,
-        holes=round(_HOLES_OF_ACTIVATIONS[size] * activations + _HOLES_OF_GRADIENTS * gradients),
+        holes=round(of_holes * activations + _HOLES_OF_GRADIENTS * gradients),
         backward=work.largest_micro_batch * _working_set(shape, size),
         logits=_head(config, shape, work),
     )
