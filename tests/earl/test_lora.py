@@ -19,6 +19,7 @@ from earl.engine import make_engine
 from earl.forward import Sequences, lay_out, token_stats
 from earl.hooks import Hooks
 from earl.policy import Policy, load_policy, load_trainable
+from earl.resume_check import identity_of
 from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.sft_data import Example, SftData
@@ -209,6 +210,26 @@ def test_a_warm_start_trains_adapters_and_rl_goes_on_with_them(tiny_policy, tmp_
     assert any(not torch.equal(tensor, moved[name]) for name, tensor in begun.items())
     told = json.loads((result.checkpoint.folder / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == str(tiny_policy)
+
+
+def test_what_a_run_was_started_with_is_an_adapters_weights_and_its_bases(tiny_policy, tmp_path):
+    base = shutil.copytree(tiny_policy, tmp_path / "base")
+    config = _config(base, tmp_path, "run", train={"num_steps": 1})
+    folder = _train(config)[0].checkpoint.folder
+    config = _config(folder, tmp_path, "next")
+
+    def digest():
+        return identity_of(config, [])["model_sha256"]
+
+    before = digest()
+    assert digest() == before
+    adapter = folder / "adapter_model.safetensors"
+    kept = adapter.read_bytes()
+    adapter.write_bytes(kept[:-4] + bytes(4))
+    moved = digest()
+    adapter.write_bytes(kept)
+    (base / "config.json").write_text((base / "config.json").read_text() + "\n")
+    assert len({before, moved, digest()}) == 3
 
 
 def test_peft_itself_reads_a_checkpoint(tiny_policy, tmp_path):
