@@ -192,6 +192,7 @@ class LogConfig(Section):
 
 
 class EvalConfig(Section):
+    files: tuple[str, ...] = ()  # held-out problems of your own; empty: the held-out split of procedural problems
     num_problems: Positive = 64
     num_samples: Positive = 8
     temperature: Annotated[float, Field(gt=0)] = 1.0

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from earl.config import Config
@@ -42,7 +42,8 @@ def _protected(config: Config, num_wanted: int, seed: int, tell: Tell) -> list[P
     protected = guards(config)
     num_drawn = num_wanted
     while True:
-        drawn = _own(config, num_drawn, seed) if config.problems.files else _procedural(config, num_drawn, seed)
+        files = config.problems.files
+        drawn = _own(files, num_drawn, seed) if files else _procedural(config, num_drawn, seed)
         kept, removed = drawn, []
         for guard in protected:
             kept, found = without_overlaps(kept, guard)
@@ -69,9 +70,9 @@ def guards(config: Config) -> list[Protected]:
     return [*benchmarks, Protected([("held-out", items)], min_containment=None)]
 
 
-def _own(config: Config, num_problems: int, seed: int) -> list[Problem]:
+def _own(files: Sequence[str], num_problems: int, seed: int) -> list[Problem]:
     """At most so many problems of the user's files, drawn by seed, in the files' order."""
-    problems = [problem for file in config.problems.files for problem in read_problems(Path(file))]
+    problems = [problem for file in files for problem in read_problems(Path(file))]
     chosen = sorted(random.Random(seed).sample(range(len(problems)), min(num_problems, len(problems))))
     return [problems[index] for index in chosen]
 
@@ -89,16 +90,18 @@ def _procedural(config: Config, num_problems: int, seed: int) -> list[Problem]:
 
 
 def evaluation_problems(config: Config) -> list[Problem]:
-    """The held-out problems of a config: parameters that no training problem has."""
+    """The held-out problems of a config: the user's own, or procedural ones with parameters of no training problem."""
     return _held_out(config, make_problems)
 
 
 def held_out_goldens(config: Config) -> list[Problem]:
     """As many of the held-out problems as there are, for whoever only measures how likely their goldens are."""
-    return _held_out(config, draw_problems)
+    return [problem for problem in _held_out(config, draw_problems) if problem.oracle.golden is not None]
 
 
 def _held_out(config: Config, draw: Callable[..., list[Problem]]) -> list[Problem]:
+    if config.eval.files:
+        return _own(config.eval.files, config.eval.num_problems, config.eval.seed)
     return draw(
         families=config.eval.families or config.problems.families or None,
         levels=config.eval.levels or config.problems.levels,

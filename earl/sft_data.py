@@ -63,10 +63,11 @@ def sft_data(config: Config, tell: Tell = tell_nothing) -> SftData:
 
 
 def split_validation(examples: Sequence[Example], config: Config) -> SftData:
-    """The examples with `sft.num_validation` others to measure: goldens of held-out problems where problems are
-    procedural; else, as nothing else is known to be like them, up to a tenth of the examples, by seed."""
+    """The examples with `sft.num_validation` others to measure: goldens of held-out problems where these are the user's
+    own or problems are procedural; else, as nothing else is known to be like them, up to a tenth of the examples, by
+    seed."""
     num = config.sft.num_validation
-    if not config.sft.files and not config.problems.files:
+    if config.eval.files or not (config.sft.files or config.problems.files):
         goldens = [_of_golden(problem) for problem in held_out_goldens(config)[:num]]
         return SftData(train=tuple(examples), validation=tuple(goldens))
     num = min(num, int(len(examples) * _VALIDATION_SHARE))

@@ -8,6 +8,7 @@ from earl import data
 from earl.cli import main
 from earl.config import Config, EvalConfig, ProblemsConfig, SftConfig
 from earl.data import evaluation_problems, training_problems, warm_start_problems
+from earl.sft_data import sft_data
 from hdl_bench.problem_files import read_problems, write_problems
 from toolchain.errors import UsageError
 
@@ -150,3 +151,15 @@ def test_training_goes_on_where_fewer_designs_are_held_out_than_an_evaluation_as
 def test_procedural_training_problems_are_the_plain_draw_where_nothing_overlaps():
     chosen = config()
     assert training_problems(chosen) == data._procedural(chosen, 8, chosen.run.seed)
+
+
+def test_held_out_problems_of_ones_own_are_measured_and_never_train(tmp_path):
+    held_out = write(tmp_path / "held_out.jsonl", {"prompt": "Other words.", "golden": GOLDEN, "id": "kept"})
+    rows = [{"prompt": f"Task {number}.", "golden": text} for number, text in enumerate((OTHER, GOLDEN))]
+    mine = write(tmp_path / "mine.jsonl", *rows)
+    chosen = Config(problems=ProblemsConfig(files=(str(mine),)), eval=EvalConfig(files=(str(held_out),)))
+    assert [problem.prompt for problem in evaluation_problems(chosen)] == ["Other words."]
+    assert [problem.prompt for problem in training_problems(chosen)] == ["Task 0."]
+    examples = sft_data(chosen)
+    assert [example.prompt for example in examples.train] == ["Task 0."]
+    assert [example.prompt for example in examples.validation] == ["Other words."]
