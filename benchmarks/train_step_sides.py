@@ -79,7 +79,9 @@ def with_variance(reward: float, text: str) -> float:
 def run_ours(settings: Settings, farm: Farm) -> dict[str, float]:
     from earl.engine import make_engine
     from earl.journal import VerdictJournal
+    from earl.problem_stream import ProblemStream
     from earl.rollout import RolloutJudge
+    from earl.rollout_source import OwnRollouts, Sampler
     from earl.step import Learner, train_step
     from earl.types import Reward
 
@@ -99,17 +101,18 @@ def run_ours(settings: Settings, farm: Farm) -> dict[str, float]:
 
             return [[r if r.reward is None else changed(r) for r in group] for group in super().__call__(*arguments)]
 
+    engine = make_engine(policy, config.sampling, dtype=config.model.dtype)
+    sampler = Sampler(engine, JudgeWithVariance(farm, journal, config.reward, config.run.seed), config)
+    source = ProblemStream(problems=tuple(problems), batch_size=len(problems), seed=settings.seed)
     learner = Learner(
         config=config,
         policy=policy,
         reference=None,
         optimizer=torch.optim.AdamW(policy.model.parameters(), lr=config.train.learning_rate, fused=True),
-        engine=make_engine(policy, config.sampling, dtype=config.model.dtype),
-        judge=JudgeWithVariance(farm, journal, config.reward, config.run.seed),
-        should_stop=lambda: False,
+        rollouts=OwnRollouts(sampler, source, config),
     )
     started, cpu_started = time.perf_counter(), _cpu_s()
-    result = train_step(learner, problems, step=1, epoch=0, seed=settings.seed)
+    result = train_step(learner, 1)
     step_s, cpu_s = time.perf_counter() - started, _cpu_s() - cpu_started
     assert result.batch is not None
     assert result.gate_N is not None

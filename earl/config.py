@@ -60,6 +60,16 @@ class SamplingConfig(Section):
     max_rows: Positive = 128  # sequences decoded side by side
 
 
+class RolloutConfig(Section):
+    """Who samples. With workers and a staleness of 0 sampling and training take turns, as without workers."""
+
+    max_staleness: Annotated[int, Field(ge=0)] = 0  # policy versions between sampling a group and training on it
+    num_workers: Annotated[int, Field(ge=0)] = 0  # processes that sample beside the trainer; 0: the trainer does
+    # fixed: from exactly max_staleness versions ago, the same each time; free: from the newest version at hand
+    schedule: Literal["fixed", "free"] = "fixed"
+    is_local: bool = True  # false: none is started here, all join by `earl rollouts RUN` on any machine
+
+
 class SftLossConfig(Section):
     name: str = "cross_entropy"  # a key of earl.sft_loss.SFT_LOSSES
     params: dict[str, Any] = Field(default_factory=dict)
@@ -130,7 +140,7 @@ class LossConfig(Section):
     dual_clip: NonNegative = 0.0  # 0: off; else the bound c > 1 of the loss at negative advantages
     denominator: Literal["tokens", "gated", "sequences", "constant"] = "tokens"
     # Truncated importance sampling where the sampler's log-probs are not the trainer's. auto: token for a sampler that
-    # is another program, none for our own.
+    # is another program or lags behind, none for our own in step.
     correction: Literal["auto", "none", "token", "sequence"] = "auto"
     correction_cap: Annotated[float, Field(ge=1)] = 2.0
 
@@ -207,6 +217,7 @@ class Config(Section):
     prompt: PromptConfig = PromptConfig()
     problems: ProblemsConfig = ProblemsConfig()
     sampling: SamplingConfig = SamplingConfig()
+    rollout: RolloutConfig = RolloutConfig()
     lora: LoraParams = LoraParams()
     optimizer: OptimizerParams = OptimizerParams()
     sft: SftConfig = SftConfig()
@@ -285,6 +296,11 @@ def _nearest(word: str, known: list[str]) -> str:
 
 def _contradictions(config: Config) -> list[str]:
     problems = []
+    if config.rollout.max_staleness and not config.rollout.num_workers:
+        problems.append(
+            f"rollout.max_staleness is {config.rollout.max_staleness} and rollout.num_workers 0, but a trainer that"
+            " samples by itself is never behind; set rollout.num_workers to 1 or more"
+        )
     if config.loss.dual_clip and config.loss.dual_clip <= 1:
         problems.append(f"loss.dual_clip must be 0 (off) or above 1; got {config.loss.dual_clip}")
     if config.train.num_problems % config.train.num_minibatches:

@@ -19,6 +19,10 @@ class ProblemSource(Protocol):
         """The problems of a step (from 1), none twice, and the epoch they belong to."""
         ...
 
+    def epoch(self, step: int) -> int:
+        """The epoch that a step belongs to."""
+        ...
+
     def more(self, step: int, number: int, num: int, taken: Iterable[Problem]) -> list[Problem]:
         """Up to `num` problems that are not among `taken`, for the `number`-th further round of a step."""
         ...
@@ -51,6 +55,10 @@ class ProblemStream:
         start = position * self.batch_size
         return order[start : start + self.batch_size], epoch
 
+    def epoch(self, step: int) -> int:
+        """See `ProblemSource`."""
+        return _epoch_of(step, self.problems, self.batch_size)[0]
+
     def more(self, step: int, number: int, num: int, taken: Iterable[Problem]) -> list[Problem]:
         """See `ProblemSource`."""
         left = _left(self.problems, taken)
@@ -82,7 +90,11 @@ class WeightedStream:
 
     def batch(self, step: int) -> tuple[list[Problem], int]:
         """See `ProblemSource`. An epoch is as many steps as it takes to visit as many problems as there are."""
-        return self._draw(self.problems, self.batch_size, f"{step}"), _epoch_of(step, self.problems, self.batch_size)[0]
+        return self._draw(self.problems, self.batch_size, f"{step}"), self.epoch(step)
+
+    def epoch(self, step: int) -> int:
+        """See `ProblemSource`."""
+        return _epoch_of(step, self.problems, self.batch_size)[0]
 
     def more(self, step: int, number: int, num: int, taken: Iterable[Problem]) -> list[Problem]:
         """See `ProblemSource`."""

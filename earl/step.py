@@ -7,7 +7,6 @@ pass, the gate, the loss.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,16 +25,14 @@ from earl.batch import (
 from earl.config import Config
 from earl.control.reference import AdapterReference, Reference
 from earl.engine import compute_dtype
-from earl.engine.decode import DecodeEngine
-from earl.engine.hf import HfEngine
 from earl.forward import Layout, Sequences, lay_out, micro_batches, token_stats
 from earl.gate import make_gate
-from earl.hooks import StepInterrupted
 from earl.loss.correction import correction_level, correction_weights
 from earl.loss.kl import estimator_of
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
 from earl.policy import Policy
-from earl.rollout import CONTROLS, RolloutJudge
+from earl.rollout import CONTROLS
+from earl.rollout_source import RolloutSource, Sampled, draw_seed
 from earl.schedules import factor
 from earl.step_metrics import (
     Clock,
@@ -47,10 +44,7 @@ from earl.step_metrics import (
     rollout_metrics,
 )
 from earl.types import Rollout, RolloutGroup, TokenBatch
-from hdl_bench.types import Sampling
 from verifiers.types import Problem
-
-_ROUND_SEED = 1_000_000_000  # between the sampling seeds of a step's rounds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,11 +55,7 @@ class Learner:
     policy: Policy
     reference: Reference | AdapterReference | None  # None: no KL term
     optimizer: torch.optim.Optimizer
-    engine: DecodeEngine | HfEngine
-    judge: RolloutJudge
-    should_stop: Callable[[], bool]
-    # Problems for a further round of sampling: (step, round, how many, not these). None: there are no rounds.
-    more_problems: Callable[[int, int, int, list[Problem]], list[Problem]] | None = None
+    rollouts: RolloutSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,22 +82,29 @@ class StepResult:
     skipped: tuple[SkippedUpdate, ...] = ()
 
 
-def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: int, seed: int) -> StepResult:
-    """Sample, judge and update once. Deterministic given weights, problems, step and seed.
+def train_step(learner: Learner, step: int) -> StepResult:
+    """Sample, judge and update once. Deterministic given weights, rollouts and step.
 
     Raises:
-        StepInterrupted: `should_stop` said so before the first weight changed.
+        StepInterrupted: the run is to stop, and no weight has changed yet.
     """
     config, clock = learner.config, Clock()
-    rollouts = _sample_and_judge(learner, problems, epoch, seed, clock)
+    sampled = learner.rollouts.first(step)
+    clock.sampled(sampled)
+    problems, rollouts = sampled.problems, _controlled(sampled, config, step)
     groups = keep_groups(group_rollouts(problems, rollouts), config)
     for number in range(1, config.groups.max_rounds + 1):
-        more = _problems_for_round(learner, step, number, len(groups), problems)
-        if not more:
+        missing = config.train.num_problems - len(groups)
+        if missing <= 0:
             break
-        further = _sample_and_judge(learner, more, epoch, seed + number * _ROUND_SEED, clock)
-        problems, rollouts = problems + more, rollouts + further
-        groups += keep_groups(group_rollouts(more, further), config)
+        # New problems in the place of the groups that were dropped.
+        sampled = learner.rollouts.more(step, number, missing, problems)
+        if not sampled.problems:
+            break
+        clock.sampled(sampled)
+        further = _controlled(sampled, config, step, number)
+        problems, rollouts = problems + sampled.problems, rollouts + further
+        groups += keep_groups(group_rollouts(sampled.problems, further), config)
 
     metrics = rollout_metrics(rollouts) | group_metrics(group_rollouts(problems, rollouts), groups, rollouts, config)
     batch, gate_N, skipped = None, None, ()
@@ -123,7 +120,6 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
         batch = _corrected(learner, batch, layouts)
         gate_N, update_metrics, skipped = _update(learner, batch, layouts, step)
         metrics |= gate_metrics(batch, gate_N) | update_metrics | correction_metrics(batch, config.loss.correction_cap)
-    learner.engine.update_weights(step)
     clock.mark("train")
     metrics |= perf_metrics(clock, rollouts, batch)
     trained = [rollout for group in groups for rollout in group.rollouts]
@@ -138,47 +134,11 @@ def train_step(learner: Learner, problems: list[Problem], *, step: int, epoch: i
     )
 
 
-def _sample_and_judge(
-    learner: Learner, problems: list[Problem], epoch: int, seed: int, clock: Clock
-) -> list[list[Rollout]]:
-    """A group of rewarded rollouts for each problem."""
-    config = learner.config
-    sampling = Sampling(
-        num_samples=config.train.group_size,
-        max_tokens=config.sampling.max_tokens,
-        temperature=config.sampling.temperature,
-        seed=seed,
-    )
-    # A completion is judged while others are still being sampled.
-    completions = learner.engine.generate(
-        [problem.prompt for problem in problems],
-        sampling,
-        lambda index, _, completion: learner.judge.submit(problems[index], completion, epoch),
-    )
-    clock.mark("sample")
-    _stop_if_asked(learner)
-    rollouts = learner.judge(problems, completions, epoch)
-    if config.reward.control != "none":
-        rollouts = CONTROLS[config.reward.control](rollouts, seed)
-    clock.mark("judge")
-    _stop_if_asked(learner)
-    return rollouts
-
-
-def _problems_for_round(
-    learner: Learner, step: int, number: int, num_groups: int, taken: list[Problem]
-) -> list[Problem]:
-    """New problems in the place of the groups that were dropped; none when nothing is missing or left."""
-    missing = learner.config.train.num_problems - num_groups
-    if missing <= 0:
-        return []
-    assert learner.more_problems is not None, "groups.max_rounds without a source of problems"
-    return learner.more_problems(step, number, missing, taken)
-
-
-def _stop_if_asked(learner: Learner) -> None:
-    if learner.should_stop():
-        raise StepInterrupted
+def _controlled(sampled: Sampled, config: Config, step: int, number: int = 0) -> list[list[Rollout]]:
+    """The rollouts, with other rewards if the run is a control."""
+    if config.reward.control == "none":
+        return sampled.rollouts
+    return CONTROLS[config.reward.control](sampled.rollouts, draw_seed(config, step, number))
 
 
 def _layout_of(group: RolloutGroup) -> Layout:

@@ -12,6 +12,7 @@ from earl.advantage.groups import group_stds
 from earl.batch import group_ids, shaped_rewards
 from earl.config import Config
 from earl.loss.correction import mismatch_metrics
+from earl.rollout_source import Sampled
 from earl.types import LossOutput, Rollout, RolloutGroup, TokenBatch
 from verifiers.types import Outcome
 
@@ -28,6 +29,11 @@ class Clock:
         now = time.perf_counter()
         self.seconds[phase] += now - self._last
         self._last = now
+
+    def sampled(self, sampled: Sampled) -> None:
+        """What has passed since the last mark was spent on these groups: at work, or waiting for those who were."""
+        self.mark("wait")
+        self.seconds.update({"sample": sampled.sample_s, "judge": sampled.judge_s})
 
 
 def rollout_metrics(rollouts: list[list[Rollout]]) -> dict[str, float]:
@@ -107,14 +113,14 @@ def gate_metrics(batch: TokenBatch, gate_N: torch.Tensor) -> dict[str, float]:
 
 
 def perf_metrics(clock: Clock, rollouts: list[list[Rollout]], batch: TokenBatch | None) -> dict[str, float]:
-    """Seconds and rates."""
+    """Seconds and rates. Sampling and judging are summed over the processes that do them; a step is this one's time."""
     sample_s, judge_s, train_s = (clock.seconds[phase] for phase in ("sample", "judge", "train"))
     num_sampled = sum(len(rollout.completion.token_ids) for group in rollouts for rollout in group)
     return {
         "perf/sample_s": sample_s,
         "perf/judge_s": judge_s,
         "perf/train_s": train_s,
-        "perf/step_s": sample_s + judge_s + train_s,
+        "perf/step_s": clock.seconds["wait"] + train_s,
         "perf/sampled_tokens_per_s": num_sampled / sample_s,
         "perf/verdicts_per_s": sum(map(len, rollouts)) / judge_s,
         "perf/trained_tokens_per_s": (batch.num_tokens if batch is not None else 0) / train_s,

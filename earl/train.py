@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from earl import checkpoint
+from earl.asynchronous.rollouts import WorkerRollouts
 from earl.backends import Backends
 from earl.completions_log import drop_completions, write_completions
 from earl.config import Config
@@ -10,19 +11,21 @@ from earl.control.reference import make_reference
 from earl.control.signs import Signs, recheck_metrics
 from earl.engine import make_engine
 from earl.farm_metrics import FarmMeter
-from earl.farm_wait import FarmLost, Patience
+from earl.farm_wait import Patience
 from earl.guard import Guard, TrainingDiverged
 from earl.hooks import Hooks, StepInterrupted
 from earl.journal import VerdictJournal
 from earl.metrics import MetricsLog
 from earl.optimizers import make_optimizer
-from earl.policy import load_trainable
-from earl.problem_stream import make_source
+from earl.policy import Policy, load_trainable
+from earl.problem_stream import ProblemSource, make_source
 from earl.random_state import RandomState, seed_everything
 from earl.resume_check import identity_of, keep_identity, problem_digests
 from earl.rollout import RolloutJudge
+from earl.rollout_source import OwnRollouts, RolloutSource, Sampler
 from earl.run_folder import RunFolder
 from earl.step import Learner, StepResult, train_step
+from toolchain.errors import InfrastructureError
 from verifiers.connect import Judge
 from verifiers.types import Problem
 
@@ -74,18 +77,15 @@ def train(
     backends = Backends(config, run.path, last_step=step, warn=hooks.warn)
     patience = Patience(limit_s=config.verifier.wait_s, hooks=hooks)
     judge = RolloutJudge(farm, journal, config.reward, config.run.seed, patience)
+    rollouts = _rollout_source(config, run, policy, source, judge, hooks)
     learner = Learner(
         config=config,
         policy=policy,
         reference=reference,
         optimizer=optimizer,
-        engine=make_engine(policy, config.sampling, dtype=config.model.dtype),
-        judge=judge,
-        should_stop=hooks.should_stop,
-        more_problems=source.more,
+        rollouts=rollouts,
     )
-    learner.engine.update_weights(step)
-    carried = {"problems": source, "signs": signs, "guard": guard, "random": RandomState()}  # state of the run
+    carried = {"problems": source, "rollouts": rollouts, "signs": signs, "guard": guard, "random": RandomState()}
     carried |= {"reference": reference} if reference else {}
     if saved:
         checkpoint.load_optimizer(saved, optimizer)
@@ -103,17 +103,19 @@ def train(
         )
 
     try:
+        rollouts.publish(step)
         while step < config.train.num_steps and not hooks.should_stop():
-            batch, epoch = source.batch(step + 1)
             try:
-                result = train_step(learner, batch, step=step + 1, epoch=epoch, seed=step_seed(config, step + 1))
+                result = train_step(learner, step + 1)
             except StepInterrupted:
                 break
             step += 1
             source.observe(pass_rates(result))
             if reference:
                 reference.update(policy.model, step)
-            metrics = result.metrics | recheck_metrics(judge, result, step, config.log.signs) | meter.metrics()
+            rollouts.publish(step)
+            metrics = result.metrics | rollouts.metrics() | meter.metrics()
+            metrics |= recheck_metrics(judge, result, step, config.log.signs)
             metrics["perf/verdicts_reused"] = float(judge.take_reused())
             if config.log.backends:
                 metrics["perf/backend_failures"] = float(backends.num_failures)
@@ -126,19 +128,26 @@ def train(
             hooks.on_step(step, config.train.num_steps, metrics)
             if config.train.checkpoint_every and step % config.train.checkpoint_every == 0:
                 saved = save()
-    except (FarmLost, TrainingDiverged):
+        saved = save()
+    except (InfrastructureError, TrainingDiverged):
         save()
         raise
     finally:
+        rollouts.close()
         backends.close()
         log.close()
         journal.close()
-    return TrainResult(num_steps=step, num_planned=config.train.num_steps, checkpoint=save())
+    return TrainResult(num_steps=step, num_planned=config.train.num_steps, checkpoint=saved)
 
 
-def step_seed(config: Config, step: int) -> int:
-    """The sampling seed of a step."""
-    return config.run.seed * 1_000_000 + step
+def _rollout_source(
+    config: Config, run: RunFolder, policy: Policy, problems: ProblemSource, judge: RolloutJudge, hooks: Hooks
+) -> RolloutSource:
+    """Workers where the config has any; else the trainer samples itself."""
+    if config.rollout.num_workers:
+        return WorkerRollouts(config, run.path, policy, problems, hooks)
+    engine = make_engine(policy, config.sampling, dtype=config.model.dtype)
+    return OwnRollouts(Sampler(engine, judge, config, hooks.should_stop), problems, config)
 
 
 def pass_rates(result: StepResult) -> list[tuple[str, float]]:

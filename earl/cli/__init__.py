@@ -15,6 +15,7 @@ _COMMANDS = {  # name -> (module, one line for --help)
     "sft": ("earl.cli.sft", "Train a policy on prompts and completions: the warm start."),
     "plan": ("earl.cli.plan", "Say what a run will take, and all that is wrong with its config."),
     "train": ("earl.cli.train", "Train a policy by RL with verifiable rewards."),
+    "rollouts": ("earl.cli.rollouts", "Sample for a trainer that runs elsewhere."),
     "distil": ("earl.cli.distil", "Train a policy on its own verified completions."),
     "merge": ("earl.cli.merge", "Write a policy with an adapter as one whole model."),
     "score": ("earl.cli.score", "Score completions of a benchmark."),

@@ -1,13 +1,14 @@
 """What commands share: options, the console (logs go to stderr, documents to stdout), and set-up of torch and farm."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+
+from earl.torch_setup import set_up_torch as set_up_torch
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -40,25 +41,6 @@ def tell(line: str) -> None:
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2))
-
-
-def set_up_torch(num_threads: int, implementation: str = "compiled") -> None:
-    """Threads of torch, the ops in force, and quiet libraries: a progress bar of theirs would tear ours."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import logging as python_logging
-
-    import torch
-    from transformers.utils import logging
-
-    from earl import ops
-
-    logging.set_verbosity_error()
-    # peft imports it where it is installed, and it then tells of 4-bit kernels that nothing here uses.
-    python_logging.getLogger("bitsandbytes").setLevel(python_logging.ERROR)
-    logging.disable_progress_bar()
-    ops.select(implementation)
-    if num_threads:
-        torch.set_num_threads(num_threads)
 
 
 def progress_bar(console: Console) -> "Progress":
@@ -107,11 +89,9 @@ def with_verifier(overrides: tuple[str, ...], verifier: str | None) -> tuple[str
 
 def open_farm(config: "Config") -> "Judge":
     """Who judges, as a config says. ToolNotFound when that is this machine and there is no simulator."""
-    from verifiers.connect import FarmSettings, connect
+    from earl.verifier import open_judge
 
-    verifier = config.verifier
-    settings = FarmSettings(num_workers=verifier.num_workers, isolation=verifier.isolation, cache=verifier.cache)
-    judge = connect(verifier.address, settings, token_file=Path(verifier.token_file) if verifier.token_file else None)
-    if verifier.address == "auto":
+    judge = open_judge(config.verifier)
+    if config.verifier.address == "auto":
         console.print(f"verifier: {type(judge).__name__}, rung {judge.isolation}")
     return judge

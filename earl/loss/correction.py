@@ -1,4 +1,4 @@
-"""Truncated importance sampling: the sampler's log-probs are those of another program, not of the trainer.
+"""Truncated importance sampling: the sampler's log-probs are those of another program or of an older policy version.
 
 The weight min(trainer / sampler, cap) of a token or of a whole response corrects for it; the PPO ratio is then taken
 to the trainer's own policy before the step (Yao et al. 2025, "Your efficient RL framework secretly brings you
@@ -17,7 +17,8 @@ def correction_level(config: Config) -> str:
     """One of none, token and sequence: what `loss.correction` stands for with the sampler of this config."""
     if config.loss.correction != "auto":
         return config.loss.correction
-    return "none" if config.sampling.engine in _OWN_ENGINES else "token"
+    is_in_step = config.sampling.engine in _OWN_ENGINES and config.rollout.max_staleness == 0
+    return "none" if is_in_step else "token"
 
 
 def correction_weights(batch: TokenBatch, level: str, cap: float) -> torch.Tensor:
