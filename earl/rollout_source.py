@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from earl.config import Config
 from earl.engine.decode import DecodeEngine
 from earl.engine.hf import HfEngine
+from earl.hooks import StepInterrupted
 from earl.problem_stream import ProblemSource
 from earl.rollout import RolloutJudge
 from earl.types import Rollout
@@ -19,10 +20,6 @@ from hdl_bench.types import Sampling
 from verifiers.types import Problem
 
 _ROUND_SEED = 1_000_000_000  # between the sampling seeds of a step's rounds
-
-
-class StepInterrupted(Exception):
-    """The run was asked to stop; nothing of this step has touched the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

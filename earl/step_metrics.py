@@ -128,12 +128,18 @@ def perf_metrics(clock: Clock, rollouts: list[list[Rollout]], batch: TokenBatch 
 
 
 def correction_metrics(batch: TokenBatch, cap: float) -> dict[str, float]:
-    """Sampler against trainer over all tokens, and the share of weights that were cut; nothing without a correction."""
+    """Sampler against trainer over all tokens, and of their weights; nothing without a correction.
+
+    `sampler/ess` is the effective sample size as a share of the tokens, (sum w)^2 / (N sum w^2): 1 where all are equal.
+    """
     if batch.corrections is None or batch.old_logprobs is None:
         return {}
+    weights_N = batch.corrections.double()
     return {
         **mismatch_metrics(batch.old_logprobs - batch.logprobs),
         "sampler/truncated_fraction": float((batch.corrections >= cap).float().mean()),
+        "sampler/correction_mean": float(weights_N.mean()),
+        "sampler/ess": float(weights_N.sum() ** 2 / (weights_N.numel() * weights_N.square().sum())),
     }
 
 

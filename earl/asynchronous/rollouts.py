@@ -17,10 +17,10 @@ from earl.asynchronous.crew import Crew
 from earl.asynchronous.spool import Spool
 from earl.asynchronous.task import Finished, Task, cut
 from earl.config import Config
-from earl.hooks import Hooks
+from earl.hooks import Hooks, StepInterrupted
 from earl.policy import Policy
 from earl.problem_stream import ProblemSource
-from earl.rollout_source import Draw, Sampled, StepInterrupted, draw_seed
+from earl.rollout_source import Draw, Sampled, draw_seed
 from toolchain.errors import DeadlineExceeded
 from verifiers.types import Problem
 
@@ -43,6 +43,7 @@ class WorkerRollouts:
         self._config, self._policy, self._problems, self._hooks = config, policy, problems, hooks
         self._staleness, self._is_free = config.rollout.max_staleness, config.rollout.schedule == "free"
         self._version = 0
+        self._oldest: int | None = None  # version that this session began with
         self._last_step = 0  # that tasks have been made for
         self._asked: dict[str, Task] = {}  # by name, until a step that took them is finished
         self._results: dict[str, Finished] = {}  # of those, as far as they have been read
@@ -64,10 +65,12 @@ class WorkerRollouts:
             weights.publish(self._spool.weights, step, weights.trained_tensors(self._policy.model))
             weights.prune(self._spool.weights, step - self._staleness)
         tasks, self._restored = self._restored, []
+        if self._oldest is None:
+            self._oldest, self._last_step = step, max(step, self._last_step)
         for number in range(self._last_step + 1, min(step + 1 + self._staleness, num_steps) + 1):
             problems, epoch = self._problems.batch(number)
             draw = Draw(problems=tuple(problems), epoch=epoch, seed=draw_seed(self._config, number))
-            tasks += self._tasks(number, 0, draw)
+            tasks += self._tasks(number, 0, draw, max(self._oldest, number - 1 - self._staleness))
             self._last_step = number
         self._ask(tasks)
         self._figures.publish_s = time.perf_counter() - started
@@ -88,7 +91,8 @@ class WorkerRollouts:
         draw = Draw(
             problems=tuple(problems), epoch=self._problems.epoch(step), seed=draw_seed(self._config, step, number)
         )
-        tasks = self._tasks(step, number, draw)
+        version = max((task.version or 0 for task in self._asked.values() if task.step == step), default=0)
+        tasks = self._tasks(step, number, draw, version)
         self._ask(tasks)
         own = [task.name for task in tasks]
         return self._take(lambda: self._all_of(own))
@@ -120,12 +124,12 @@ class WorkerRollouts:
         self._crew.close()
         self._spool.close()
 
-    def _tasks(self, step: int, number: int, draw: Draw) -> list[Task]:
-        """The units of a draw: on the fixed schedule as many as there are workers, else one a group."""
-        version = None if self._is_free else max(0, step - 1 - self._staleness)
+    def _tasks(self, step: int, number: int, draw: Draw, version: int) -> list[Task]:
+        """The units of a draw: on the fixed schedule as many as there are workers, else one a group of any version."""
         parts = cut(draw, len(draw.problems) if self._is_free else max(1, self._config.rollout.num_workers))
         return [
-            Task(step=step, number=number, unit=unit, version=version, draw=part) for unit, part in enumerate(parts)
+            Task(step=step, number=number, unit=unit, version=None if self._is_free else version, draw=part)
+            for unit, part in enumerate(parts)
         ]
 
     def _ask(self, tasks: list[Task]) -> None:

@@ -1,17 +1,16 @@
 """Rollout workers: in step with the trainer they change nothing, behind it the run is the same each time."""
 
 import dataclasses
-import json
 import threading
 import zlib
 from contextlib import contextmanager
 
 import pytest
 import torch
+from asynchronous_runs import PROBLEMS, OpenFarm, assert_same_end, by_checksum, make_config, metrics_of
 from fake_farm import FakeFarm
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from tiny import build_tiny_model
 
 from earl.asynchronous import spool as spool_module
@@ -30,48 +29,9 @@ from earl.rollout_source import Draw, Sampler
 from earl.run_folder import RunFolder
 from earl.train import train
 from toolchain.errors import InfrastructureError, UsageError
-from verifiers.types import Outcome, Problem, ReferenceOracle
+from verifiers.types import Outcome
 
-PROBLEMS = [
-    Problem(
-        problem_id=f"p{number}",
-        source="test",
-        prompt=f"assign y = a{number}",
-        top_module="TopModule",
-        ports=None,
-        oracle=ReferenceOracle(golden="", golden_top="TopModule"),
-    )
-    for number in range(6)
-]
 _LOADING = threading.Lock()
-OUTCOMES = (Outcome.PASSED, Outcome.MISMATCH, Outcome.SYNTAX_ERROR)
-
-
-def _by_checksum(text):
-    return OUTCOMES[zlib.crc32(text.encode()) % 3]
-
-
-class _Farm(FakeFarm):
-    """A fake farm that a worker may open and close."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        return None
-
-
-def _config(tiny_policy, tmp_path, name, **sections):
-    values = {
-        "run": {"dir": str(tmp_path), "name": name},
-        "model": {"path": str(tiny_policy), "dtype": "float32"},
-        "sampling": {"max_tokens": 12},
-        "rollout": {"num_workers": 1, "is_local": False},
-        "train": {"num_steps": 4, "num_problems": 2, "group_size": 4, "learning_rate": 1e-3, "checkpoint_every": 0},
-    }
-    for section, table in sections.items():
-        values[section] = values.get(section, {}) | table
-    return config_from_dict(values, origin="test")
 
 
 def _load_policy(*arguments):
@@ -82,7 +42,7 @@ def _load_policy(*arguments):
 @contextmanager
 def _workers(config, run, monkeypatch, num=1, farm=None):
     """Workers in threads of this process. Yields the list of what they died of."""
-    monkeypatch.setattr(worker, "open_judge", lambda *_, **__: farm or _Farm(_by_checksum))
+    monkeypatch.setattr(worker, "open_judge", lambda *_, **__: farm or OpenFarm(by_checksum))
     monkeypatch.setattr(worker, "load_policy", _load_policy)
     errors, is_over = [], threading.Event()
 
@@ -116,45 +76,34 @@ def _train(config, monkeypatch, *, run=None, num=1, hooks=None, farm=None):
     run = run or RunFolder.create(config, default_name="x")
     with _workers(config, run, monkeypatch, num, farm) as errors:
         watched = dataclasses.replace(hooks, should_stop=lambda: hooks.should_stop() or bool(errors))
-        result = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=is_resumed, hooks=watched)
+        result = train(config, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=is_resumed, hooks=watched)
     return run, result
 
 
-def _metrics(run, leave_out=("perf/",)):
-    rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith(leave_out)} for row in rows]
-
-
-def _assert_same_end(first, second):
-    tensors, others = (load_file(result.checkpoint.folder / "model.safetensors") for result in (first, second))
-    assert tensors.keys() == others.keys()
-    assert all(torch.equal(tensors[key], others[key]) for key in tensors)
-
-
 def _rarely(text):
-    return Outcome.SYNTAX_ERROR if zlib.crc32(text.encode()) % 8 else Outcome.PASSED
+    return Outcome.SYNTAX_ERROR if zlib.crc32(text.encode()) % 16 else Outcome.PASSED
 
 
 def test_a_worker_in_step_ends_as_the_trainer_alone(tiny_policy, tmp_path, monkeypatch):
     groups = {"filter": "variance", "max_rounds": 2}
-    alone = _config(tiny_policy, tmp_path, "alone", rollout={"num_workers": 0}, groups=groups)
+    alone = make_config(tiny_policy, tmp_path, "alone", rollout={"num_workers": 0}, groups=groups)
     run = RunFolder.create(alone, default_name="x")
     result = train(alone, run, PROBLEMS, FakeFarm(_rarely))
-    config = _config(tiny_policy, tmp_path, "worker", groups=groups)
-    other_run, other = _train(config, monkeypatch, farm=_Farm(_rarely))
-    assert _metrics(run) == _metrics(other_run, ("perf/", "staleness/"))
-    assert max(row["groups/sampled"] for row in _metrics(run)) > 2, "no step had a second round"
-    _assert_same_end(result, other)
+    config = make_config(tiny_policy, tmp_path, "worker", groups=groups)
+    other_run, other = _train(config, monkeypatch, farm=OpenFarm(_rarely))
+    assert metrics_of(run) == metrics_of(other_run, ("perf/", "staleness/"))
+    assert max(row["groups/sampled"] for row in metrics_of(run)) > 2, "no step had a second round"
+    assert_same_end(result, other)
 
 
 def test_on_the_fixed_schedule_nothing_depends_on_who_is_quicker(tiny_policy, tmp_path, monkeypatch):
     runs = []
     for num in (1, 3):
         rollout = {"max_staleness": 1, "num_workers": 2}
-        runs.append(_train(_config(tiny_policy, tmp_path, f"by{num}", rollout=rollout), monkeypatch, num=num))
-    assert _metrics(runs[0][0]) == _metrics(runs[1][0])
-    _assert_same_end(runs[0][1], runs[1][1])
-    rows = _metrics(runs[0][0])
+        runs.append(_train(make_config(tiny_policy, tmp_path, f"by{num}", rollout=rollout), monkeypatch, num=num))
+    assert metrics_of(runs[0][0]) == metrics_of(runs[1][0])
+    assert_same_end(runs[0][1], runs[1][1])
+    rows = metrics_of(runs[0][0])
     assert [row["staleness/max"] for row in rows] == [0.0, 1.0, 1.0, 1.0]
     assert [row["staleness/mean"] for row in rows] == [0.0, 1.0, 1.0, 1.0]
     assert {row["staleness/dropped_groups"] for row in rows} == {0.0}
@@ -164,30 +113,36 @@ def test_on_the_fixed_schedule_nothing_depends_on_who_is_quicker(tiny_policy, tm
 
 @pytest.mark.parametrize("staleness", [1, 2])
 def test_an_interrupted_run_behind_the_trainer_ends_as_an_unbroken_one(tiny_policy, tmp_path, monkeypatch, staleness):
-    sections = {"rollout": {"max_staleness": staleness}, "problems": {"order": "adaptive"}}
-    whole_run, whole = _train(_config(tiny_policy, tmp_path, "whole", **sections), monkeypatch)
-    config = _config(tiny_policy, tmp_path, "broken", **sections)
+    groups = {"filter": "variance", "max_rounds": 2}
+    sections = {"rollout": {"max_staleness": staleness}, "problems": {"order": "adaptive"}, "groups": groups}
+    farm = OpenFarm(_rarely)
+    whole_run, whole = _train(make_config(tiny_policy, tmp_path, "whole", **sections), monkeypatch, farm=farm)
+    config = make_config(tiny_policy, tmp_path, "broken", **sections)
     done = []
     hooks = Hooks(should_stop=lambda: len(done) == 2, on_step=lambda *_: done.append(None))
-    run, first = _train(config, monkeypatch, hooks=hooks)
+    run, first = _train(config, monkeypatch, hooks=hooks, farm=farm)
     assert first.num_steps == 2
-    _, resumed = _train(config, monkeypatch, run=run)
+    _, resumed = _train(config, monkeypatch, run=run, farm=farm)
     assert resumed.num_steps == 4
-    assert _metrics(whole_run) == _metrics(run)
-    _assert_same_end(whole, resumed)
+    assert metrics_of(whole_run) == metrics_of(run)
+    assert metrics_of(run)[2]["groups/sampled"] > 2  # also the step after the break had a further round
+    assert_same_end(whole, resumed)
+
+
+def test_a_finished_run_that_is_given_more_steps_goes_on(tiny_policy, tmp_path, monkeypatch):
+    rollout = {"max_staleness": 2}
+    run, _ = _train(make_config(tiny_policy, tmp_path, "run", rollout=rollout, train={"num_steps": 2}), monkeypatch)
+    longer = make_config(tiny_policy, tmp_path, "run", rollout=rollout, train={"num_steps": 4})
+    _, result = _train(longer, monkeypatch, run=run)
+    assert result.num_steps == 4
+    assert [row["staleness/max"] for row in metrics_of(run)] == [0.0, 1.0, 0.0, 1.0]  # older weights are gone
 
 
 def test_learning_rate_zero_keeps_ratios_at_one_also_behind_the_trainer(tiny_policy, tmp_path, monkeypatch):
-    config = _config(
-        tiny_policy,
-        tmp_path,
-        "still",
-        rollout={"max_staleness": 1},
-        train={"learning_rate": 0.0},
-        gate={"name": "open"},
-    )
+    sections = {"rollout": {"max_staleness": 1}, "train": {"learning_rate": 0.0}, "gate": {"name": "open"}}
+    config = make_config(tiny_policy, tmp_path, "still", **sections)
     run, _ = _train(config, monkeypatch)
-    for row in _metrics(run):
+    for row in metrics_of(run):
         assert row["sampler/log_ratio_abs_max"] < 1e-4
         assert row["sampler/kl"] < 1e-8
         assert row["ratio/min"] == pytest.approx(1.0, abs=1e-4)
@@ -196,8 +151,8 @@ def test_learning_rate_zero_keeps_ratios_at_one_also_behind_the_trainer(tiny_pol
 
 def test_the_free_schedule_trains_on_no_group_that_is_too_old(tiny_policy, tmp_path, monkeypatch):
     rollout = {"max_staleness": 1, "num_workers": 2, "schedule": "free"}
-    run, result = _train(_config(tiny_policy, tmp_path, "free", rollout=rollout), monkeypatch, num=2)
-    rows = _metrics(run)
+    run, result = _train(make_config(tiny_policy, tmp_path, "free", rollout=rollout), monkeypatch, num=2)
+    rows = metrics_of(run)
     assert result.num_steps == 4
     assert max(row["staleness/max"] for row in rows) <= 1.0
     assert [row["groups/sampled"] for row in rows] == [2.0] * 4
@@ -208,12 +163,12 @@ def parts(tiny_encoder, tiny_policy, tmp_path):
     """The trainer's side alone: what it asks for can be seen, and answered by hand."""
 
     def make(**rollout):
-        config = _config(tiny_policy, tmp_path, "run", rollout=rollout, train={"num_steps": 9})
+        config = make_config(tiny_policy, tmp_path, "run", rollout=rollout, train={"num_steps": 9})
         policy = Policy(model=build_tiny_model(len(tiny_encoder.tokenizer)), encoder=tiny_encoder)
         source = WorkerRollouts(config, tmp_path, policy, make_source(PROBLEMS, config), Hooks())
         sampler = Sampler(
             make_engine(policy, config.sampling, dtype="float32"),
-            RolloutJudge(FakeFarm(_by_checksum), VerdictJournal(tmp_path / "v.jsonl"), config.reward, 0),
+            RolloutJudge(FakeFarm(by_checksum), VerdictJournal(tmp_path / "v.jsonl"), config.reward, 0),
             config,
         )
         return source, Spool.newest(tmp_path / "rollouts"), sampler

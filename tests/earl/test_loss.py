@@ -16,6 +16,7 @@ from earl.loss.kl import ESTIMATORS, estimator_of, k1, k2, k3
 from earl.loss.policy import count, kl_weights, policy_loss, surrogate_weights
 from earl.loss.ppo_clip import ppo_clip
 from earl.loss.ratio import sequence_ratios
+from earl.step_metrics import correction_metrics
 from earl.types import TokenBatch
 
 
@@ -263,6 +264,20 @@ def test_an_agreeing_sampler_needs_no_correction():
     }
     assert {levels[engine, "auto"] for engine in ("auto", "hf", "decode")} == {"none"}
     assert levels["hf", "sequence"] == "sequence"
+    behind = {"rollout": {"max_staleness": 1, "num_workers": 1}}
+    assert correction_level(config_from_dict(behind, origin="test")) == "token"
+    assert correction_level(config_from_dict(behind | {"loss": {"correction": "none"}}, origin="test")) == "none"
+
+
+def test_the_effective_sample_size_is_that_of_the_weights():
+    batch = _batch([1.0] * 3, [2, 1], old_logprobs=(torch.tensor([4.0, 0.5, 0.5]).log() - 1.0).tolist())
+    batch = dataclasses.replace(batch, corrections=correction_weights(batch, "token", 2.0))
+    metrics = correction_metrics(batch, 2.0)  # weights 2, 1/2, 1/2
+    assert metrics["sampler/correction_mean"] == pytest.approx(1.0)
+    assert metrics["sampler/truncated_fraction"] == pytest.approx(1 / 3)
+    assert metrics["sampler/ess"] == pytest.approx(3.0**2 / (3 * 4.5))
+    assert metrics["sampler/ratio_max"] == pytest.approx(4.0)
+    assert correction_metrics(dataclasses.replace(batch, corrections=None), 2.0) == {}
 
 
 def test_mismatch_is_measured_as_kl_and_ratios():
