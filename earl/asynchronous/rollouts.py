@@ -32,16 +32,10 @@ _REST_EVERY_S = 1.0  # what needs no haste: silent claims
 class WorkerRollouts:
     """`RolloutSource` over rollout workers. Its state is what has been asked for and not yet trained on."""
 
-    def __init__(
-        self,
-        config: Config,
-        run_folder: Path,
-        policy: Policy,
-        problems: ProblemSource,
-        hooks: Hooks,
-    ) -> None:
+    def __init__(self, config: Config, run_folder: Path, policy: Policy, problems: ProblemSource, hooks: Hooks) -> None:
         self._config, self._policy, self._problems, self._hooks = config, policy, problems, hooks
         self._staleness, self._is_free = config.rollout.max_staleness, config.rollout.schedule == "free"
+        self._schedule = config.rollout.model_dump(exclude={"is_local"})
         self._version = 0
         self._oldest: int | None = None  # version that this session began with
         self._last_step = 0  # that tasks have been made for
@@ -107,13 +101,19 @@ class WorkerRollouts:
         tasks = [task for task in self._asked.values() if task.number == 0]
         older = {task.version for task in tasks if task.version is not None and task.version < self._version}
         return {
+            "schedule": self._schedule,
             "last_step": self._last_step,
             "tasks": [task.to_json() for task in tasks],
             "weights": {version: weights.read(self._spool.weights, version) for version in sorted(older)},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `RolloutSource`. What was under way is sampled again, with the same result on the fixed schedule."""
+        """See `RolloutSource`. What was under way is sampled again, with the same result on the fixed schedule.
+
+        What was asked for on another schedule is left out: the session then begins anew at the checkpoint's step.
+        """
+        if state.get("schedule") != self._schedule:
+            return
         for version, tensors in state["weights"].items():
             weights.publish(self._spool.weights, version, tensors)
         self._last_step = state["last_step"]

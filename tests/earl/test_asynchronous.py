@@ -138,6 +138,16 @@ def test_a_finished_run_that_is_given_more_steps_goes_on(tiny_policy, tmp_path, 
     assert [row["staleness/max"] for row in metrics_of(run)] == [0.0, 1.0, 0.0, 1.0]  # older weights are gone
 
 
+def test_a_run_that_goes_on_with_another_staleness_keeps_to_it(tiny_policy, tmp_path, monkeypatch):
+    done = []
+    hooks = Hooks(should_stop=lambda: len(done) == 2, on_step=lambda *_: done.append(None))
+    config = make_config(tiny_policy, tmp_path, "run", rollout={"max_staleness": 2})
+    run, _ = _train(config, monkeypatch, hooks=hooks)
+    _, result = _train(make_config(tiny_policy, tmp_path, "run"), monkeypatch, run=run)
+    assert result.num_steps == 4
+    assert [row["staleness/max"] for row in metrics_of(run)] == [0.0, 1.0, 0.0, 0.0]
+
+
 def test_learning_rate_zero_keeps_ratios_at_one_also_behind_the_trainer(tiny_policy, tmp_path, monkeypatch):
     sections = {"rollout": {"max_staleness": 1}, "train": {"learning_rate": 0.0}, "gate": {"name": "open"}}
     config = make_config(tiny_policy, tmp_path, "still", **sections)
