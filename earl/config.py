@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from earl.asynchronous.params import RolloutParams
 from earl.toml_values import read_values
 from earl.update_params import LoraParams, OptimizerParams
 from toolchain.errors import UsageError
@@ -58,16 +59,6 @@ class SamplingConfig(Section):
     max_tokens: Positive = 192
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_rows: Positive = 128  # sequences decoded side by side
-
-
-class RolloutConfig(Section):
-    """Who samples. With workers and a staleness of 0 sampling and training take turns, as without workers."""
-
-    max_staleness: Annotated[int, Field(ge=0)] = 0  # policy versions between sampling a group and training on it
-    num_workers: Annotated[int, Field(ge=0)] = 0  # processes that sample beside the trainer; 0: the trainer does
-    # fixed: from exactly max_staleness versions ago, the same each time; free: from the newest version at hand
-    schedule: Literal["fixed", "free"] = "fixed"
-    is_local: bool = True  # false: none is started here, all join by `earl rollouts RUN` on any machine
 
 
 class SftLossConfig(Section):
@@ -217,7 +208,7 @@ class Config(Section):
     prompt: PromptConfig = PromptConfig()
     problems: ProblemsConfig = ProblemsConfig()
     sampling: SamplingConfig = SamplingConfig()
-    rollout: RolloutConfig = RolloutConfig()
+    rollout: RolloutParams = RolloutParams()
     lora: LoraParams = LoraParams()
     optimizer: OptimizerParams = OptimizerParams()
     sft: SftConfig = SftConfig()
