@@ -25,6 +25,7 @@ HARMLESS = (
     "run.name",
     "run.dir",
     "model.path",  # a moved folder: what is in it has a digest
+    "rollout.is_local",
     "train.num_steps",
     "train.checkpoint_every",
     "train.keep_checkpoints",

@@ -56,7 +56,7 @@ def train(
     ends with the bytes that an unbroken one would.
 
     Raises:
-        FarmLost: the judge stayed lost; a checkpoint was written.
+        FarmLost: the judge stayed lost; a checkpoint was written. So it is for every other InfrastructureError.
         TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
     """
     seed_everything(config.run.seed)

@@ -9,10 +9,12 @@ from pathlib import Path
 from earl.asynchronous.spool import Spool
 from earl.asynchronous.worker import local_main
 from earl.config import Config
+from earl.farm_wait import FarmLost
 from toolchain.errors import InfrastructureError, UsageError
 
 MAX_RESTARTS = 3  # of one worker without a task finished in between
 _LEAVE_S = 15.0
+_FINAL = {"usage": UsageError, "judge": FarmLost}  # starting the worker again would not help
 
 
 class Crew:
@@ -39,14 +41,15 @@ class Crew:
 
         Raises:
             UsageError: a worker found the user's input at fault.
+            FarmLost: its judge stayed lost.
             InfrastructureError: one dies again and again.
         """
         for name, process in list(self._processes.items()):
             if process.exitcode is None:
                 continue
             failure = self._spool.take_failure(name)
-            if failure is not None and failure.is_usage:
-                raise UsageError(failure.message)
+            if failure is not None and failure.kind != "death":
+                raise _FINAL[failure.kind](failure.message)
             how = failure.message if failure else _how(process.exitcode)
             self._deaths[name] = self._deaths.get(name, 0) + 1
             if self._deaths[name] > MAX_RESTARTS:

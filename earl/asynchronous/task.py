@@ -3,7 +3,7 @@
 import itertools
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -66,10 +66,10 @@ _FINISHED = TypeAdapter(Finished)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """What a worker died of."""
+    """What a worker died of: the user's input, a judge that stayed lost, or anything else ("death")."""
 
     message: str
-    is_usage: bool  # the user's input is at fault: starting the worker again would not help
+    kind: Literal["usage", "judge", "death"]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from earl.asynchronous.spool import BEAT_EVERY_S, Spool
 from earl.asynchronous.task import Failure, Finished, Task
 from earl.config import Config
 from earl.engine import make_engine
+from earl.farm_wait import FarmLost, Patience
+from earl.hooks import Hooks
 from earl.journal import VerdictJournal
 from earl.policy import Policy, load_trainable
 from earl.rollout import RolloutJudge
@@ -45,8 +48,13 @@ def run_worker(spool: Spool, name: str, config: Config, run_folder: Path) -> Non
     policy = load_trainable(config.model.path, config)
     journal = VerdictJournal(run_folder / f"verdicts-{name}.jsonl")
     engine = make_engine(policy, config.sampling, dtype=config.model.dtype)
+
+    def tell(line: str) -> None:
+        print(f"rollout worker {name}: {line}", file=sys.stderr, flush=True)
+
     with open_judge(config.verifier, num_workers=share) as farm:
-        sampler = Sampler(engine, RolloutJudge(farm, journal, config.reward, config.run.seed), config)
+        patience = Patience(limit_s=config.verifier.wait_s, hooks=Hooks(warn=tell))
+        sampler = Sampler(engine, RolloutJudge(farm, journal, config.reward, config.run.seed, patience), config)
         try:
             _work(spool, name, policy, sampler)
         except (FileNotFoundError, InfrastructureError):
@@ -113,17 +121,20 @@ def local_main(folder: Path, name: str, config: Config, run_folder: Path) -> Non
     spool = Spool(folder)
     try:
         run_worker(spool, name, config, run_folder)
-    except EarlError as error:
-        _leave_word(spool, name, Failure(message=str(error), is_usage=isinstance(error, UsageError)))
-        raise SystemExit(error.exit_code) from None
     except Exception as error:  # the boundary of the process: the trainer tells what it died of
-        _leave_word(spool, name, Failure(message=f"{type(error).__name__}: {error}", is_usage=False))
+        if spool.is_open:
+            spool.fail(name, failure_of(error))
+        if isinstance(error, EarlError):  # it says all there is to say
+            raise SystemExit(error.exit_code) from None
         raise
 
 
-def _leave_word(spool: Spool, name: str, failure: Failure) -> None:
-    if spool.is_open:
-        spool.fail(name, failure)
+def failure_of(error: Exception) -> Failure:
+    """What is left of an error for the trainer."""
+    if not isinstance(error, EarlError):
+        return Failure(message=f"{type(error).__name__}: {error}", kind="death")
+    kind = "usage" if isinstance(error, UsageError) else "judge" if isinstance(error, FarmLost) else "death"
+    return Failure(message=str(error), kind=kind)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from earl.cli.common import (
     verifier_option,
     with_verifier,
 )
+from toolchain.errors import InfrastructureError
 
 
 @click.command()
@@ -36,7 +37,6 @@ def command(
     """
     from earl.config import load_config
     from earl.data import training_problems
-    from earl.farm_wait import FarmLost
     from earl.guard import TrainingDiverged
     from earl.jobs import Session, run_train
     from earl.methods import check_methods
@@ -66,7 +66,7 @@ def command(
             else:
                 policy = run_train(settings, run, problems, farm, session, is_resumed=resume is not None)
                 is_whole = policy is not None
-        except (FarmLost, TrainingDiverged):
+        except (InfrastructureError, TrainingDiverged):
             tell(how_to_go_on)
             raise
     if stop.is_set and not is_whole:

@@ -8,7 +8,6 @@ from fake_farm import FakeFarm
 from safetensors.torch import load_file
 
 from earl.config import config_from_dict
-from verifiers.farm_stats import FarmStats
 from verifiers.types import Outcome, Problem, ReferenceOracle
 
 PROBLEMS = [
@@ -37,9 +36,6 @@ class OpenFarm(FakeFarm):
 
     def __exit__(self, *exception):
         return None
-
-    def stats(self):
-        return FarmStats(num_workers=1, num_queued=0, num_running=0, max_queued=9)
 
 
 def make_config(tiny_policy, tmp_path, name, **sections):

@@ -4,6 +4,7 @@ import dataclasses
 import threading
 import zlib
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ from tiny import build_tiny_model
 
 from earl.asynchronous import spool as spool_module
 from earl.asynchronous import weights, worker
+from earl.asynchronous.crew import Crew
 from earl.asynchronous.rollouts import WorkerRollouts
 from earl.asynchronous.spool import Spool
 from earl.asynchronous.task import Failure, Finished, Task, cut
 from earl.config import config_from_dict
 from earl.engine import make_engine
+from earl.farm_wait import FarmLost
 from earl.hooks import Hooks
 from earl.journal import VerdictJournal
 from earl.policy import Policy, load_policy
@@ -286,8 +289,43 @@ def test_a_new_session_ends_that_of_a_trainer_that_died(tmp_path):
     assert not old.is_open
     assert Spool.newest(tmp_path).folder == new.folder
     with pytest.raises(FileNotFoundError):
-        old.fail("a", Failure(message="", is_usage=False))
+        old.fail("a", Failure(message="", kind="death"))
     assert [path.name for path in tmp_path.iterdir()] == [new.folder.name]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (FarmLost("the farm burns"), FarmLost),
+        (UsageError("a prompt is too long"), UsageError),
+        (InfrastructureError("the disk is full"), None),
+        (ZeroDivisionError("0"), None),
+    ],
+)
+def test_a_worker_is_started_again_where_that_may_help(tiny_policy, tmp_path, monkeypatch, error, raised):
+    spool, warnings, started = Spool.create(tmp_path), [], []
+    crew = Crew(spool, make_config(tiny_policy, tmp_path, "run"), tmp_path, warnings.append)
+    monkeypatch.setattr(crew, "_start", started.append)
+    crew._processes["w0"] = SimpleNamespace(exitcode=3)
+    spool.put(_task())
+    spool.claim("w0")
+    spool.fail("w0", worker.failure_of(error))
+    if raised:
+        with pytest.raises(raised, match=str(error)):
+            crew.check()
+        assert started == []
+        return
+    for number in range(1, 4):
+        crew.check()
+        assert started == ["w0"] * number
+    assert spool.claim("b") == _task()  # what it had claimed is free again
+    assert str(error) in warnings[1]
+    assert warnings[2] == "the rollout worker w0 died (exit code 3); started again"
+    crew.has_finished("w0")
+    for _ in range(3):
+        crew.check()
+    with pytest.raises(InfrastructureError, match=r"w0 died 4 times in a row, last of: exit code 3"):
+        crew.check()
 
 
 @given(st.integers(1, 6), st.integers(1, 9))
