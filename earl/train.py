@@ -114,8 +114,8 @@ def train(
             if reference:
                 reference.update(policy.model, step)
             rollouts.publish(step)
-            metrics = result.metrics | rollouts.metrics() | meter.metrics()
-            metrics |= recheck_metrics(judge, result, step, config.log.signs)
+            metrics = result.metrics | rollouts.metrics()
+            metrics |= recheck_metrics(judge, result, step, config.log.signs) | meter.metrics()
             metrics["perf/verdicts_reused"] = float(judge.take_reused())
             if config.log.backends:
                 metrics["perf/backend_failures"] = float(backends.num_failures)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import build_tiny_model
 
+from earl import checkpoint
 from earl.asynchronous import spool as spool_module
 from earl.asynchronous import weights, worker
 from earl.asynchronous.crew import Crew
@@ -34,6 +35,7 @@ from earl.train import train
 from toolchain.errors import InfrastructureError, UsageError
 from verifiers.types import Outcome
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 _LOADING = threading.Lock()
 
 
@@ -129,6 +131,27 @@ def test_an_interrupted_run_behind_the_trainer_ends_as_an_unbroken_one(tiny_poli
     assert resumed.num_steps == 4
     assert metrics_of(whole_run) == metrics_of(run)
     assert metrics_of(run)[2]["groups/sampled"] > 2  # also the step after the break had a further round
+    assert_same_end(whole, resumed)
+
+
+def test_a_run_killed_between_checkpoints_replays_the_same_steps(tiny_policy, tmp_path, monkeypatch):
+    sections = {"rollout": {"max_staleness": 1, "num_workers": 2}, "train": {"num_steps": 6, "checkpoint_every": 2}}
+    whole_run, whole = _train(make_config(tiny_policy, tmp_path, "whole", **sections), monkeypatch)
+
+    class Killed(Exception):
+        pass
+
+    def kill(step, num_steps, metrics):
+        if step == 5:
+            raise Killed
+
+    config = make_config(tiny_policy, tmp_path, "killed", **sections)
+    run = RunFolder.create(config, default_name="x")
+    with pytest.raises(Killed), _workers(config, run, monkeypatch):
+        train(config, run, PROBLEMS, FakeFarm(by_checksum), hooks=Hooks(on_step=kill))
+    assert checkpoint.latest(run.checkpoints).step == 4
+    _, resumed = _train(config, monkeypatch, run=run)
+    assert metrics_of(whole_run) == metrics_of(run)
     assert_same_end(whole, resumed)
 
 
