@@ -23,5 +23,6 @@ def command(run: Path, verifier: str | None) -> None:
     if verifier is not None:
         settings = settings.model_copy(update={"verifier": settings.verifier.model_copy(update={"address": verifier})})
     set_up_torch(settings.run.num_threads, settings.model.ops)
+    console.print(f"samples for the trainer in {run}, or waits ten minutes for one; Ctrl-C leaves")
     join_session(run, settings)
     console.print(f"the trainer in {run} has ended")
