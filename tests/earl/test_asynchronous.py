@@ -26,7 +26,7 @@ from earl.engine import make_engine
 from earl.farm_wait import FarmLost
 from earl.hooks import Hooks
 from earl.journal import VerdictJournal
-from earl.policy import Policy, load_policy
+from earl.policy import Policy, load_trainable
 from earl.problem_stream import make_source
 from earl.rollout import RolloutJudge
 from earl.rollout_source import Draw, Sampler
@@ -41,14 +41,14 @@ _LOADING = threading.Lock()
 
 def _load_policy(*arguments):
     with _LOADING:  # transformers loads one model at a time in a process
-        return load_policy(*arguments)
+        return load_trainable(*arguments)
 
 
 @contextmanager
 def _workers(config, run, monkeypatch, num=1, farm=None):
     """Workers in threads of this process. Yields the list of what they died of."""
     monkeypatch.setattr(worker, "open_judge", lambda *_, **__: farm or OpenFarm(by_checksum))
-    monkeypatch.setattr(worker, "load_policy", _load_policy)
+    monkeypatch.setattr(worker, "load_trainable", _load_policy)
     errors, is_over = [], threading.Event()
 
     def work(name):
@@ -89,12 +89,15 @@ def _rarely(text):
     return Outcome.SYNTAX_ERROR if zlib.crc32(text.encode()) % 16 else Outcome.PASSED
 
 
-def test_a_worker_in_step_ends_as_the_trainer_alone(tiny_policy, tmp_path, monkeypatch):
-    groups = {"filter": "variance", "max_rounds": 2}
-    alone = make_config(tiny_policy, tmp_path, "alone", rollout={"num_workers": 0}, groups=groups)
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_worker_in_step_ends_as_the_trainer_alone(tiny_policy, tmp_path, monkeypatch, rank):
+    if rank:
+        pytest.importorskip("peft")
+    sections = {"groups": {"filter": "variance", "max_rounds": 2}, "lora": {"rank": rank}}
+    alone = make_config(tiny_policy, tmp_path, "alone", rollout={"num_workers": 0}, **sections)
     run = RunFolder.create(alone, default_name="x")
     result = train(alone, run, PROBLEMS, FakeFarm(_rarely))
-    config = make_config(tiny_policy, tmp_path, "worker", groups=groups)
+    config = make_config(tiny_policy, tmp_path, "worker", **sections)
     other_run, other = _train(config, monkeypatch, farm=OpenFarm(_rarely))
     assert metrics_of(run) == metrics_of(other_run, ("perf/", "staleness/"))
     assert max(row["groups/sampled"] for row in metrics_of(run)) > 2, "no step had a second round"
