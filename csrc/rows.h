@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "simd.h"
 
@@ -49,13 +50,20 @@ EARL_INLINE void accumulate(RowState<acc_t<scalar>>& state, const scalar* logits
   acc buffer[kBlock];
   for (int64_t start = 0; start < size; start += kBlock) {
     const int64_t count = std::min(kBlock, size - start);
+    const acc* values = buffer;
+    if constexpr (std::is_same_v<scalar, acc> && !has_bias) {
+      values = logits + start;
+    } else {  // in a loop of its own: together with the maximum, short types get half vectors and a chain of comparisons
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) {
+        buffer[i] = widen(logits[start + i]);
+        if constexpr (has_bias) buffer[i] += bias[start + i];
+      }
+    }
     acc block_max = -kInfinity;
 #pragma omp simd reduction(max : block_max)
     for (int64_t i = 0; i < count; ++i) {
-      acc value = widen(logits[start + i]);
-      if constexpr (has_bias) value += bias[start + i];
-      buffer[i] = value;
-      block_max = value > block_max ? value : block_max;  // NaN is passed over here and caught by the sum
+      block_max = values[i] > block_max ? values[i] : block_max;  // NaN is passed over here and caught by the sum
     }
     // The next block is on its way while this one is computed.
     const char* next = reinterpret_cast<const char*>(logits + start + count);
@@ -72,7 +80,7 @@ EARL_INLINE void accumulate(RowState<acc_t<scalar>>& state, const scalar* logits
     acc block_weighted = 0;
 #pragma omp simd reduction(+ : block_sum, block_weighted)
     for (int64_t i = 0; i < count; ++i) {
-      const acc t = (buffer[i] - shift) * exponent;
+      const acc t = (values[i] - shift) * exponent;
       const acc bounded = t < floor ? floor : t;
       const acc e = exp2_nonpositive(bounded);
       block_sum += e;
