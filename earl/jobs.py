@@ -1,5 +1,6 @@
 """The jobs that commands are made of: warm start, training, evaluation, each with its live line."""
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def _save_whole(policy: Policy, target: Path) -> None:
 
 
 def _sft_text(metrics: dict[str, float]) -> str:
-    return f"loss {metrics['loss']:.3f}  {metrics['perf/trained_tokens_per_s']:.0f} tok/s"
+    return f"loss {metrics.get('loss', math.nan):.3f}  {metrics['perf/trained_tokens_per_s']:.0f} tok/s"
 
 
 def run_distil(

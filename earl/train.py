@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 from earl import checkpoint
 from earl.asynchronous.rollouts import WorkerRollouts
@@ -9,7 +10,7 @@ from earl.config import Config
 from earl.control.reference import make_reference
 from earl.engine import make_engine
 from earl.farm_wait import Patience
-from earl.guard import Guard, TrainingDiverged
+from earl.guard import Guard, TrainingDiverged, keep_batch
 from earl.hooks import Hooks, StepInterrupted
 from earl.journal import VerdictJournal
 from earl.optimizers import make_optimizer
@@ -96,7 +97,7 @@ def _take_steps(job: _Job, hooks: Hooks) -> None:
             learner.reference.update(learner.policy.model, state.step)
         learner.rollouts.publish(state.step)
         metrics = job.log.write(state.step, result, learner.rollouts.metrics())
-        job.guard.hear(state.step, result)
+        job.guard.hear(state.step, result.skipped, partial(keep_batch, result))
         hooks.on_step(state.step, settings.num_steps, metrics)
         if settings.checkpoint_every and state.step % settings.checkpoint_every == 0:
             state.save()

@@ -101,9 +101,7 @@ def _is_alike(path: Path, config: Config) -> bool:
     except (OSError, tomllib.TOMLDecodeError):
         return False
     ours, defaults = config.model_dump(mode="json"), Config().model_dump(mode="json")
-    return all(
-        values.get(section, {}).get(key, defaults[section][key]) == ours[section][key] for section, key in _SAME
-    )
+    return all(values.get(section, {}).get(key, defaults[section][key]) == ours[section][key] for section, key in _SAME)
 
 
 def _from_products(config: Config, shape: ModelShape, work: Work) -> Duration:
