@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from earl.batch import slice_groups
@@ -48,8 +49,8 @@ class Guard:
             try:
                 path.mkdir(parents=True, exist_ok=True)
                 keep(update, path)
-            except OSError as error:
-                raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some disk space") from error
+            except (OSError, SafetensorError) as error:
+                raise InfrastructureError(f"cannot write {path}: {error}; free some disk space") from error
             self._warn(f"step {step}: {_words(update)}; the update is skipped, its batch is in {path}")
         self._num_in_a_row = self._num_in_a_row + 1 if skipped else 0
         if self._num_in_a_row == MAX_IN_A_ROW:

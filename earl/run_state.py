@@ -38,7 +38,7 @@ class RunState:
         self.step = saved.step if saved else 0
 
     def restore(self) -> None:
-        """Go on from the saved checkpoint. UsageError if its optimiser is of other parameters."""
+        """Go on from the saved checkpoint, if there is one."""
         if self._saved is None:
             return
         checkpoint.load_optimizer(self._saved, self._optimizer)

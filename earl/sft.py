@@ -64,7 +64,6 @@ def sft(
     Raises:
         UsageError: no example fits into `sft.pack_tokens`.
         TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
-        InfrastructureError: the disk refuses.
     """
     loss = make_sft_loss(config.sft.loss)
     train = _laid_out(policy.encoder, data.train, config, hooks)
@@ -74,12 +73,7 @@ def sft(
     batches = plan_batches(len(train), config)
     optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.sft.weight_decay)
     guard = Guard(folder / "skipped", hooks.warn, remedy="sft.learning_rate")
-    step, metrics = 0, {}
-    if resumed:
-        checkpoint.load_optimizer(resumed, optimizer)
-        state = checkpoint.load_state(resumed)
-        step, metrics = resumed.step, state["metrics"]
-        guard.load_state_dict(state["guard"])
+    step, metrics = _resume(resumed, optimizer, guard) if resumed else (0, {})
 
     def save() -> None:
         state = {"metrics": metrics, "guard": guard.state_dict()}
@@ -114,6 +108,16 @@ def sft(
         loss=metrics.get("loss", math.nan),
         validation_loss=metrics.get("validation/loss"),
     )
+
+
+def _resume(
+    saved: checkpoint.Checkpoint, optimizer: torch.optim.Optimizer, guard: Guard
+) -> tuple[int, dict[str, float]]:
+    """Put a checkpoint into optimiser and guard; returns its step and that step's metrics."""
+    checkpoint.load_optimizer(saved, optimizer)
+    state = checkpoint.load_state(saved)
+    guard.load_state_dict(state["guard"])
+    return saved.step, state["metrics"]
 
 
 def _keep_examples(examples: list[Example], skipped: SkippedUpdate, folder: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_broken_run_resumes_to_the_same_bytes(tiny_encoder, data, tmp_path, ki
     else:
         with pytest.raises(_Killed):
             sft(_policy(tiny_encoder), data, config, broken, hooks=hooks)
-    saved = checkpoint.latest(broken / "checkpoints")
+    saved = checkpoint.newest(broken / "checkpoints")
     resumed = load_policy(str(saved.folder), PromptConfig())
     sft(resumed, data, config, broken, resumed=saved)
     for name, tensor in whole.model.state_dict().items():
@@ -116,6 +116,10 @@ def test_a_run_is_not_resumed_with_other_examples(data, tiny_policy, tmp_path):
     fewer = dataclasses.replace(data, train=data.train[1:])
     with pytest.raises(UsageError, match=r"problems: 1 removed \(0\)"):
         reopen(run.path, config, fewer.digests, is_forced=False, tell=pytest.fail)
+    told = []
+    reopen(run.path, config, fewer.digests, is_forced=True, tell=told.append)
+    assert told == ["resumed with a change: problems: 1 removed (0)"]
+    reopen(run.path, config, fewer.digests, is_forced=False, tell=pytest.fail)  # it is what the run has now
 
 
 def _layouts(num_examples=7):
@@ -291,7 +295,7 @@ def test_three_of_them_in_a_row_stop_the_run_with_the_last_good_weights(tiny_enc
     policy = _policy(tiny_encoder)
     with pytest.raises(TrainingDiverged, match=r"at last step 7: loss nan.* lower sft\.learning_rate, and resume"):
         sft(policy, data, CONFIG, tmp_path)
-    saved = checkpoint.latest(tmp_path / "checkpoints")
+    saved = checkpoint.newest(tmp_path / "checkpoints")
     assert saved.step == 7
     resumed = load_policy(str(saved.folder), PromptConfig())
     assert torch.equal(resumed.model.lm_head.weight, policy.model.lm_head.weight)
