@@ -150,6 +150,8 @@ def save_adapters(model: PreTrainedModel, folder: Path) -> None:
     save_file(named, folder / ADAPTER_WEIGHTS, {"format": "pt"})
     config = copy.deepcopy(_config(model))
     config.inference_mode = True
+    if isinstance(config.target_modules, set):  # whose order is another one in each process
+        config.target_modules = sorted(config.target_modules)
     config.save_pretrained(str(folder))
 
 
