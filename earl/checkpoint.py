@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from earl.policy import Policy
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import InfrastructureError
 
 _NAME = re.compile(r"step_(\d{6,})")
 _MANIFEST = "trainer.json"
@@ -30,14 +31,6 @@ class Checkpoint:
 
     folder: Path
     step: int  # steps finished
-
-
-def latest(root: Path) -> Checkpoint:
-    """The newest checkpoint. UsageError if there is none; InfrastructureError as for `newest`."""
-    found = newest(root)
-    if found is None:
-        raise UsageError(f"{root} holds no checkpoint to resume from; start the run anew")
-    return found
 
 
 def newest(root: Path) -> Checkpoint | None:
@@ -141,7 +134,7 @@ def save(
         _remove_old(root, target.name)
         partial.rename(target)
         _sync(root)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InfrastructureError(f"cannot write the checkpoint {target}: {error}; is the disk full?") from error
     for old in _all(root)[:-keep]:
@@ -150,8 +143,13 @@ def save(
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
-    """Put the saved optimiser state into `optimizer`."""
+    """Put the saved optimiser state into `optimizer`, which keeps its own settings: a forced change reaches them."""
+    settings = [
+        {name: group[name] for name in group if name not in ("params", "lr")} for group in optimizer.param_groups
+    ]
     optimizer.load_state_dict(torch.load(checkpoint.folder / "optimizer.pt", weights_only=True, map_location="cpu"))
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def load_state(checkpoint: Checkpoint) -> dict[str, Any]:

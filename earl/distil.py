@@ -8,15 +8,16 @@ are kept says `earl.distil_select`.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from earl.config import Config
 from earl.distil_select import Attempt, Kept, Selection
-from earl.hooks import Hooks
-from earl.journal import VerdictJournal, judgement_key
+from earl.farm_wait import Patience
+from earl.hooks import Hooks, StepInterrupted
+from earl.journal import JournaledJudge, VerdictJournal
 from earl.reward import overlong_penalty, reward_of
 from earl.run_folder import RunFolder
 from earl.sft_data import Example
@@ -25,7 +26,7 @@ from hdl_bench.prompts import prompt_sha256
 from hdl_bench.sample_journal import Key, SampleJournal
 from hdl_bench.sampler import Ask, Listener, Sampled, Sampler
 from hdl_bench.types import Sampling
-from toolchain.errors import DeadlineExceeded, InfrastructureError, UsageError
+from toolchain.errors import InfrastructureError, UsageError
 from verifiers.connect import Judge
 from verifiers.judgement import VERDICT, Judgement
 from verifiers.seeds import group_seed
@@ -61,7 +62,8 @@ def collect(source: Source, config: Config, folder: Path, farm: Judge, hooks: Ho
     verdicts = VerdictJournal(folder / "verdicts.jsonl")
     try:
         _refuse_other_prompts(samples, sent, folder)
-        work = _Work({problem.problem_id: problem for problem in source.problems}, samples, verdicts, farm, config)
+        judge = JournaledJudge(farm, verdicts)
+        work = _Work(source.problems, samples, judge, config, Patience(hooks=hooks))
         work.judge(list(samples.rows))
         asks = work.asks()
         if any(ask.wanted for ask in asks):
@@ -72,7 +74,7 @@ def collect(source: Source, config: Config, folder: Path, farm: Judge, hooks: Ho
 
             listener = Listener(on_answers=take, should_stop=hooks.should_stop)
             source.open_sampler().sample(asks, _sampling(config), listener)
-        if len(samples.rows) < work.num_samples or not work.wait(hooks.should_stop):
+        if len(samples.rows) < work.num_samples or not work.wait():
             return None
         hooks.on_step(len(samples.rows), work.num_samples, work.counts())
         return work.attempts()
@@ -103,14 +105,14 @@ class _Work:
 
     def __init__(
         self,
-        problems: dict[str, Problem],
+        problems: Sequence[Problem],
         samples: SampleJournal,
-        verdicts: VerdictJournal,
-        farm: Judge,
+        farm: JournaledJudge,
         config: Config,
+        patience: Patience,
     ) -> None:
-        self._problems, self._samples, self._verdicts, self._farm = problems, samples, verdicts, farm
-        self._config = config
+        self._problems = {problem.problem_id: problem for problem in problems}
+        self._samples, self._farm, self._config, self._patience = samples, farm, config, patience
         self._waiting: dict[Key, Future[Judgement]] = {}
         self._judged: dict[Key, Judgement] = {}
 
@@ -139,21 +141,18 @@ class _Work:
             self._finish(key)
 
     def judge(self, keys: Sequence[Key]) -> None:
-        """Send samples to the farm whose verdict is not known; nothing is waited for."""
+        """Send samples to the farm; nothing is waited for."""
         for key in keys:
-            known = self._verdicts.get(self._verdict_key(key))
-            if known is not None:
-                self._judged[key] = known
-            else:
-                problem = self._problems[key[0]]
-                self._waiting[key] = self._farm.submit(problem, self._text(key), self._seeds(problem))
+            problem, text = self._problems[key[0]], str(self._samples.rows[key]["completion"])
+            self._waiting[key] = self._farm.submit(problem, text, self._seeds(problem))
 
-    def wait(self, should_stop: Callable[[], bool]) -> bool:
+    def wait(self) -> bool:
         """Wait for all verdicts; False when it was stopped before."""
-        for key in list(self._waiting):
-            if should_stop():
-                return False
-            self._finish(key)
+        try:
+            for key in list(self._waiting):
+                self._finish(key)
+        except StepInterrupted:
+            return False
         return True
 
     def counts(self) -> dict[str, float]:
@@ -189,22 +188,8 @@ class _Work:
         return Reward(value=reward.value - penalty, parts=reward.parts | {"overlong": -penalty})
 
     def _finish(self, key: Key) -> None:
-        try:
-            judgement = self._waiting[key].result(timeout=_DEADLINE_S)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"waited {_DEADLINE_S:.0f} s for a verdict on {key[0]}; see `earl doctor`"
-            ) from error
-        del self._waiting[key]
-        self._verdicts.put(self._verdict_key(key), judgement)
-        self._judged[key] = judgement
-
-    def _text(self, key: Key) -> str:
-        return str(self._samples.rows[key]["completion"])
-
-    def _verdict_key(self, key: Key) -> str:
-        problem = self._problems[key[0]]
-        return judgement_key(problem, self._text(key), self._seeds(problem))
+        future = self._waiting.pop(key)
+        self._judged[key] = self._patience.result(future, f"the verdict on {key[0]}", deadline_s=_DEADLINE_S)
 
     def _seeds(self, problem: Problem) -> tuple[int, ...]:
         """One set for all samples of a problem, as in training."""

@@ -1,15 +1,16 @@
 """What happens to an update whose loss or gradient is NaN or infinite: it is left out, kept for inspection, counted.
 
-`earl.step` leaves it out, so weights and optimiser are as if it had not been tried; with several mini-batches the other
-ones still train. Three steps in a row with such an update end the run.
+`earl.step` and `earl.sft` leave it out, so weights and optimiser are as if it had not been tried; with several
+mini-batches the other ones still train. Three steps in a row with such an update end the run.
 """
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from earl.batch import slice_groups
@@ -27,29 +28,37 @@ class TrainingDiverged(EarlError, ArithmeticError):
 
 
 class Guard:
-    """Hears of every step. The number of bad steps in a row is state of the run: `state_dict`."""
+    """Hears of every step. The number of bad steps in a row is state of the run: `state_dict`.
 
-    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
-        self._folder, self._warn = folder, warn
+    `remedy` is the key of the learning rate.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None], *, remedy: str = "train.learning_rate") -> None:
+        self._folder, self._warn, self._remedy = folder, warn, remedy
         self._num_in_a_row = 0
 
-    def hear(self, step: int, result: StepResult) -> None:
-        """Save what was skipped and warn of it.
+    def hear(self, step: int, skipped: Sequence[SkippedUpdate], keep: Callable[[SkippedUpdate, Path], None]) -> None:
+        """Let `keep` write the batch of what was skipped into a folder, and warn of it.
 
         Raises:
             TrainingDiverged: this is the third step in a row; the count starts anew.
             InfrastructureError: the batch cannot be written.
         """
-        for skipped in result.skipped:
-            path = self._save(step, skipped, result)
-            self._warn(f"step {step}: {_words(skipped)}; the update is skipped, its batch is in {path}")
-        self._num_in_a_row = self._num_in_a_row + 1 if result.skipped else 0
+        for update in skipped:
+            path = self._folder / f"step_{step:06d}_update_{update.number}"
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                keep(update, path)
+            except (OSError, SafetensorError) as error:
+                raise InfrastructureError(f"cannot write {path}: {error}; free some disk space") from error
+            self._warn(f"step {step}: {_words(update)}; the update is skipped, its batch is in {path}")
+        self._num_in_a_row = self._num_in_a_row + 1 if skipped else 0
         if self._num_in_a_row == MAX_IN_A_ROW:
             self._num_in_a_row = 0
             raise TrainingDiverged(
                 f"{MAX_IN_A_ROW} steps in a row had an update that is no finite number, at last step {step}:"
-                f" {_words(result.skipped[-1])}. None of these was applied; look at {self._folder}, lower"
-                " train.learning_rate, and resume"
+                f" {_words(skipped[-1])}. None of these was applied; look at {self._folder}, lower {self._remedy}, and"
+                " resume"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,21 +67,16 @@ class Guard:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._num_in_a_row = state["num_in_a_row"]
 
-    def _save(self, step: int, skipped: SkippedUpdate, result: StepResult) -> Path:
-        """`batch.safetensors` (the tensors of TokenBatch, and `gate`) and `rollouts.jsonl`, in the batch's order."""
-        assert result.batch is not None
-        assert result.gate_N is not None
-        part, tokens = slice_groups(result.batch, skipped.first_group, skipped.last_group + 1)
-        inside_B = (result.batch.group_ids >= skipped.first_group) & (result.batch.group_ids <= skipped.last_group)
-        rows = [_row(result.trained[index]) for index in inside_B.nonzero().flatten().tolist()]
-        path = self._folder / f"step_{step:06d}_update_{skipped.number}"
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            save_file(_tensors(part) | {"gate": result.gate_N[tokens].contiguous()}, path / "batch.safetensors")
-            (path / "rollouts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        except OSError as error:
-            raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some disk space") from error
-        return path
+
+def keep_batch(result: StepResult, skipped: SkippedUpdate, folder: Path) -> None:
+    """`batch.safetensors` (the tensors of TokenBatch, and `gate`) and `rollouts.jsonl`, in the batch's order."""
+    assert result.batch is not None
+    assert result.gate_N is not None
+    part, tokens = slice_groups(result.batch, skipped.first_group, skipped.last_group + 1)
+    inside_B = (result.batch.group_ids >= skipped.first_group) & (result.batch.group_ids <= skipped.last_group)
+    rows = [_row(result.trained[index]) for index in inside_B.nonzero().flatten().tolist()]
+    save_file(_tensors(part) | {"gate": result.gate_N[tokens].contiguous()}, folder / "batch.safetensors")
+    (folder / "rollouts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _words(skipped: SkippedUpdate) -> str:

@@ -1,6 +1,6 @@
 """The jobs that commands are made of: warm start, training, evaluation, each with its live line."""
 
-import shutil
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from earl.engine import make_engine
 from earl.evaluate import Evaluation, evaluate
 from earl.hooks import Hooks
 from earl.metrics import ProgressLine
-from earl.policy import Policy, load_encoder, load_policy, load_trainable
+from earl.policy import load_encoder, load_policy, load_trainable
 from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.sft_data import Example, SftData
@@ -66,23 +66,14 @@ def run_sft(
         result = sft(policy, data, config, run.path, resumed=saved, hooks=hooks)
     if result.num_steps < result.num_planned:
         return None
-    _save_whole(policy, run.path / "policy")
+    policy.save_whole(run.path / "policy")
     validation = "" if result.validation_loss is None else f", {result.validation_loss:.3f} on examples held out"
     session.console.print(f"{title}: loss {result.loss:.3f} nats a token in the last step{validation}")
     return run.path / "policy"
 
 
-def _save_whole(policy: Policy, target: Path) -> None:
-    """Write the policy under another name first, so that a kill leaves no half of one."""
-    partial = target.with_name(f".partial-{target.name}")
-    for folder in (partial, target):
-        shutil.rmtree(folder, ignore_errors=True)
-    policy.save(partial)
-    partial.rename(target)
-
-
 def _sft_text(metrics: dict[str, float]) -> str:
-    return f"loss {metrics['loss']:.3f}  {metrics['perf/trained_tokens_per_s']:.0f} tok/s"
+    return f"loss {metrics.get('loss', math.nan):.3f}  {metrics['perf/trained_tokens_per_s']:.0f} tok/s"
 
 
 def run_distil(

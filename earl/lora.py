@@ -61,8 +61,8 @@ def add_adapters(model: PreTrainedModel, lora: LoraParams, *, base: str, seed: i
         _inject(model, config, "lora.target_modules")
 
 
-def load_adapters(model: PreTrainedModel, folder: Path) -> None:
-    """Put the adapters of `folder` on its base. They are frozen; `train_adapters` thaws them.
+def load_adapters(model: PreTrainedModel, folder: Path, *, base: str) -> None:
+    """Put the adapters of `folder` on their base, which lies at `base`. They are frozen; `train_adapters` thaws them.
 
     Raises:
         UsageError: no peft, another kind of adapter, or weights that do not fit the model.
@@ -75,6 +75,7 @@ def load_adapters(model: PreTrainedModel, folder: Path) -> None:
     if not isinstance(config, LoraConfig) or config.use_dora or config.bias != "none" or config.modules_to_save:
         raise UsageError(f"{folder} is no plain LoRA adapter ({config.peft_type}); merge it with peft")
     config.lora_dropout = 0.0
+    config.base_model_name_or_path = base
     _inject(model, config, str(folder))
     try:
         tensors = load_file(folder / ADAPTER_WEIGHTS)
@@ -149,6 +150,8 @@ def save_adapters(model: PreTrainedModel, folder: Path) -> None:
     save_file(named, folder / ADAPTER_WEIGHTS, {"format": "pt"})
     config = copy.deepcopy(_config(model))
     config.inference_mode = True
+    if isinstance(config.target_modules, set):  # whose order is another one in each process
+        config.target_modules = sorted(config.target_modules)
     config.save_pretrained(str(folder))
 
 

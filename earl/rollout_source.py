@@ -148,7 +148,7 @@ class OwnRollouts:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing of it: a checkpoint of a run with workers cannot come here, the config would have changed."""
+        """Nothing of it: tasks are there where a forced change took workers away, and are drawn again."""
 
     def close(self) -> None:
         """Nothing was opened."""

@@ -81,7 +81,7 @@ class RunFolder:
         return self.completions_folder / f"step_{step:06d}.{suffix}"
 
     def write_json(self, name: str, value: Any) -> Path:
-        return self.write_text(name, json.dumps(value, indent=2) + "\n")
+        return write_atomically(self.path / name, value)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run atomically. InfrastructureError when the disk refuses."""

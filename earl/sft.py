@@ -4,10 +4,13 @@ The examples of an update lie end to end in packs of at most `sft.pack_tokens` t
 positions of its own: loss and gradient are those of one example at a time, whatever the packs.
 """
 
+import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +20,7 @@ from earl import checkpoint
 from earl.config import Config
 from earl.engine import compute_dtype
 from earl.forward import Layout, Sequences, lay_out, token_stats
+from earl.guard import Guard, TrainingDiverged
 from earl.hooks import Hooks
 from earl.metrics import MetricsLog
 from earl.ops import TokenStats
@@ -26,14 +30,16 @@ from earl.policy import Policy, PromptEncoder
 from earl.sft_data import Example, SftData
 from earl.sft_loss import SftLoss, make_sft_loss
 from earl.sft_schedule import learning_rate_at, plan_batches
-from toolchain.errors import InfrastructureError, UsageError
+from earl.step import SkippedUpdate
+from toolchain.errors import UsageError
 
 _QUIET = Hooks()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SftResult:
-    """Steps done of steps planned, the last loss, and the last loss on validation examples (None: not measured)."""
+    """Steps done of steps planned, the loss of the last step (NaN: its update was skipped), and the last loss on
+    validation examples (None: not measured)."""
 
     num_steps: int
     num_planned: int
@@ -57,7 +63,7 @@ def sft(
 
     Raises:
         UsageError: no example fits into `sft.pack_tokens`.
-        InfrastructureError: the loss is no number any more.
+        TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
     """
     loss = make_sft_loss(config.sft.loss)
     train = _laid_out(policy.encoder, data.train, config, hooks)
@@ -66,46 +72,73 @@ def sft(
         raise UsageError(f"no example fits into sft.pack_tokens = {config.sft.pack_tokens}; raise it")
     batches = plan_batches(len(train), config)
     optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.sft.weight_decay)
-    step, metrics = 0, {}
-    if resumed:
-        checkpoint.load_optimizer(resumed, optimizer)
-        step, metrics = resumed.step, checkpoint.load_state(resumed)["metrics"]
-    log = MetricsLog(folder / "metrics.jsonl", last_step=step)
-    for indices in batches[step:]:
-        step += 1
-        rate = learning_rate_at(step, len(batches), config)
-        metrics = _update(policy.model, optimizer, [train[index] for index in indices], loss, config, rate)
-        metrics["epoch"] = step * config.sft.num_epochs / len(batches)
-        every = config.sft.checkpoint_every
-        is_last, is_due = step == len(batches), bool(every and step % every == 0)
-        if validation and (is_last or is_due):
-            metrics |= validation_metrics(policy.model, validation, config)
-        log.write(step, metrics)
-        hooks.on_step(step, len(batches), metrics)
-        is_stopped = hooks.should_stop() and not is_last
-        if is_due or is_stopped:
-            checkpoint.save(folder / "checkpoints", step, policy, optimizer, keep=1, state={"metrics": metrics})
-        if is_stopped:
-            break
-    log.close()
+    guard = Guard(folder / "skipped", hooks.warn, remedy="sft.learning_rate")
+    step, metrics = _resume(resumed, optimizer, guard) if resumed else (0, {})
+
+    def save() -> None:
+        state = {"metrics": metrics, "guard": guard.state_dict()}
+        checkpoint.save(folder / "checkpoints", step, policy, optimizer, keep=1, state=state)
+
+    with closing(MetricsLog(folder / "metrics.jsonl", last_step=step)) as log:
+        for indices in batches[step:]:
+            step += 1
+            rate = learning_rate_at(step, len(batches), config)
+            batch = [train[index] for index in indices]
+            metrics, skipped = _update(policy.model, optimizer, [layout for _, layout in batch], loss, config, rate)
+            metrics["epoch"] = step * config.sft.num_epochs / len(batches)
+            every = config.sft.checkpoint_every
+            is_last, is_due = step == len(batches), bool(every and step % every == 0)
+            if validation and (is_last or is_due):
+                metrics |= validation_metrics(policy.model, [layout for _, layout in validation], config)
+            log.write(step, metrics)
+            try:
+                guard.hear(step, skipped, partial(_keep_examples, [example for example, _ in batch]))
+            except TrainingDiverged:
+                save()
+                raise
+            hooks.on_step(step, len(batches), metrics)
+            is_stopped = hooks.should_stop() and not is_last
+            if is_due or is_stopped:
+                save()
+            if is_stopped:
+                break
     return SftResult(
         num_steps=step,
         num_planned=len(batches),
-        loss=metrics["loss"],
+        loss=metrics.get("loss", math.nan),
         validation_loss=metrics.get("validation/loss"),
     )
 
 
-def _laid_out(encoder: PromptEncoder, examples: Sequence[Example], config: Config, hooks: Hooks) -> list[Layout]:
-    """The examples as token ids; those too long for a pack are left out, and told."""
-    layouts = []
+def _resume(
+    saved: checkpoint.Checkpoint, optimizer: torch.optim.Optimizer, guard: Guard
+) -> tuple[int, dict[str, float]]:
+    """Put a checkpoint into optimiser and guard; returns its step and that step's metrics."""
+    checkpoint.load_optimizer(saved, optimizer)
+    state = checkpoint.load_state(saved)
+    guard.load_state_dict(state["guard"])
+    return saved.step, state["metrics"]
+
+
+def _keep_examples(examples: list[Example], skipped: SkippedUpdate, folder: Path) -> None:
+    """The examples of an update, in order, in a file that `sft.files` takes."""
+    rows = "".join(json.dumps(asdict(example)) + "\n" for example in examples)
+    (folder / "examples.jsonl").write_text(rows, encoding="utf-8")
+
+
+def _laid_out(
+    encoder: PromptEncoder, examples: Sequence[Example], config: Config, hooks: Hooks
+) -> list[tuple[Example, Layout]]:
+    """The examples with their token ids; those too long for a pack are left out, and told."""
+    kept = []
     for example in examples:
         completion = encoder.encode_completion(example.completion)
-        layouts.append(lay_out(Sequences(prompt=encoder.encode_prompt(example.prompt), responses=(completion,))))
-    kept = [layout for layout in layouts if layout.token_ids_S.numel() <= config.sft.pack_tokens]
-    if len(kept) < len(layouts):
+        layout = lay_out(Sequences(prompt=encoder.encode_prompt(example.prompt), responses=(completion,)))
+        if layout.token_ids_S.numel() <= config.sft.pack_tokens:
+            kept.append((example, layout))
+    if len(kept) < len(examples):
         hooks.warn(
-            f"left out {len(layouts) - len(kept)} of {len(layouts)} examples: longer than sft.pack_tokens ="
+            f"left out {len(examples) - len(kept)} of {len(examples)} examples: longer than sft.pack_tokens ="
             f" {config.sft.pack_tokens}"
         )
     return kept
@@ -118,29 +151,36 @@ def _update(
     loss: SftLoss,
     config: Config,
     learning_rate: float,
-) -> dict[str, float]:
-    """One update of the optimiser. Returns its metrics."""
+) -> tuple[dict[str, float], tuple[SkippedUpdate, ...]]:
+    """One update of the optimiser, left out if it is no finite number: its metrics, or what was left out."""
     started = time.perf_counter()
     packs = pack([layout.token_ids_S.numel() for layout in examples], config.sft.pack_tokens)
     totals = accumulate_gradients(model, [[examples[index] for index in chosen] for chosen in packs], loss, config)
-    if not math.isfinite(totals["loss"]):
-        raise InfrastructureError(f"the loss is {totals['loss']}; lower sft.learning_rate, and look at the examples")
-    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.sft.max_grad_norm or float("inf"))
+    totals["grad_norm"] = float(
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.sft.max_grad_norm or float("inf"))
+    )
     for parameters in optimizer.param_groups:
         parameters["lr"] = learning_rate
-    optimizer.step()
+    skipped: tuple[SkippedUpdate, ...] = ()
+    if math.isfinite(totals["loss"]) and math.isfinite(totals["grad_norm"]):
+        optimizer.step()
+    else:
+        values = {name: totals.pop(name) for name in ("loss", "grad_norm")}
+        skipped = (SkippedUpdate(number=1, first_group=0, last_group=len(examples) - 1, **values),)
+        del totals["cross_entropy"], totals["entropy"]
     optimizer.zero_grad(set_to_none=True)
     seconds = time.perf_counter() - started
     num_fed = sum(layout.token_ids_S.numel() for layout in examples)
-    return {
+    metrics = {
         **totals,
-        "grad_norm": float(grad_norm),
+        "update/skipped": float(len(skipped)),
         "learning_rate": learning_rate,
         "num_packs": float(len(packs)),
         "perf/step_s": seconds,
         "perf/trained_tokens_per_s": totals["num_tokens"] / seconds,
         "perf/fed_tokens_per_s": num_fed / seconds,
     }
+    return metrics, skipped
 
 
 def accumulate_gradients(

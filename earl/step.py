@@ -63,7 +63,7 @@ class SkippedUpdate:
     """An update of a step (from 1) that was left out: its loss or its gradient's norm is no finite number."""
 
     number: int
-    first_group: int  # of the batch's groups, these two and those between
+    first_group: int  # of the batch's groups (of supervised training: examples), these two and those between
     last_group: int
     loss: float
     grad_norm: float

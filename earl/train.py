@@ -1,21 +1,18 @@
 """The training loop: steps, logs, checkpoints, resume. What a step does is in `earl.step`."""
 
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 from earl import checkpoint
 from earl.asynchronous.rollouts import WorkerRollouts
-from earl.backends import Backends
-from earl.completions_log import drop_completions, write_completions
 from earl.config import Config
 from earl.control.reference import make_reference
-from earl.control.signs import Signs, recheck_metrics
 from earl.engine import make_engine
-from earl.farm_metrics import FarmMeter
 from earl.farm_wait import Patience
-from earl.guard import Guard, TrainingDiverged
+from earl.guard import Guard, TrainingDiverged, keep_batch
 from earl.hooks import Hooks, StepInterrupted
 from earl.journal import VerdictJournal
-from earl.metrics import MetricsLog
 from earl.optimizers import make_optimizer
 from earl.policy import Policy, load_trainable
 from earl.problem_stream import ProblemSource, make_source
@@ -24,7 +21,9 @@ from earl.resume_check import identity_of, keep_identity, problem_digests
 from earl.rollout import RolloutJudge
 from earl.rollout_source import OwnRollouts, RolloutSource, Sampler
 from earl.run_folder import RunFolder
+from earl.run_state import Part, RunState
 from earl.step import Learner, StepResult, train_step
+from earl.step_log import StepLog
 from toolchain.errors import InfrastructureError
 from verifiers.connect import Judge
 from verifiers.types import Problem
@@ -60,84 +59,80 @@ def train(
         TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
     """
     seed_everything(config.run.seed)
+    job = _set_up(config, run, problems, farm, hooks, is_resumed=is_resumed)
+    with job.opened:
+        try:
+            _take_steps(job, hooks)
+        except (InfrastructureError, TrainingDiverged):
+            job.state.save()
+            raise
+        saved = job.state.save()
+    return TrainResult(num_steps=saved.step, num_planned=config.train.num_steps, checkpoint=saved)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """What the loop works with."""
+
+    learner: Learner
+    problems: ProblemSource
+    state: RunState
+    log: StepLog
+    guard: Guard
+    opened: ExitStack  # closes what is open
+
+
+def _take_steps(job: _Job, hooks: Hooks) -> None:
+    """The loop. A step that is interrupted has not been."""
+    learner, state, settings = job.learner, job.state, job.learner.config.train
+    learner.rollouts.publish(state.step)
+    while state.step < settings.num_steps and not hooks.should_stop():
+        try:
+            result = train_step(learner, state.step + 1)
+        except StepInterrupted:
+            break
+        state.step += 1
+        job.problems.observe(pass_rates(result))
+        if learner.reference:
+            learner.reference.update(learner.policy.model, state.step)
+        learner.rollouts.publish(state.step)
+        metrics = job.log.write(state.step, result, learner.rollouts.metrics())
+        job.guard.hear(state.step, result.skipped, partial(keep_batch, result))
+        hooks.on_step(state.step, settings.num_steps, metrics)
+        if settings.checkpoint_every and state.step % settings.checkpoint_every == 0:
+            state.save()
+
+
+def _set_up(
+    config: Config, run: RunFolder, problems: list[Problem], farm: Judge, hooks: Hooks, *, is_resumed: bool
+) -> _Job:
+    """A job at its first step, or where its newest checkpoint left it."""
     identity = identity_of(config, problem_digests(problems))
     keep_identity(run, identity)
     source = make_source(problems, config)
     saved = checkpoint.newest(run.checkpoints) if is_resumed else None
-    step = saved.step if saved else 0
     policy = load_trainable(str(saved.folder) if saved else config.model.path, config)
     optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.train.weight_decay)
     reference = make_reference(config, policy.model)
-    journal = VerdictJournal(run.path / "verdicts.jsonl")
-    if journal.num_damaged:
-        hooks.warn(f"{journal.num_damaged} lines of the journal verdicts.jsonl are damaged; these are judged again")
-    log = MetricsLog(run.metrics_path, last_step=step)
-    drop_completions(run.completions_folder, after=step)
-    signs, guard, meter = Signs(config.log.signs), Guard(run.path / "skipped", hooks.warn), FarmMeter(farm)
-    backends = Backends(config, run.path, last_step=step, warn=hooks.warn)
-    patience = Patience(limit_s=config.verifier.wait_s, hooks=hooks)
-    judge = RolloutJudge(farm, journal, config.reward, config.run.seed, patience)
-    rollouts = _rollout_source(config, run, policy, source, judge, hooks)
-    learner = Learner(
-        config=config,
-        policy=policy,
-        reference=reference,
-        optimizer=optimizer,
-        rollouts=rollouts,
-    )
-    carried = {"problems": source, "rollouts": rollouts, "signs": signs, "guard": guard, "random": RandomState()}
-    carried |= {"reference": reference} if reference else {}
-    if saved:
-        checkpoint.load_optimizer(saved, optimizer)
-        state = checkpoint.load_state(saved)
-        for name, part in carried.items():
-            if name in state:  # a part that a forced change of the config brings in starts anew
-                part.load_state_dict(state[name])
+    guard = Guard(run.path / "skipped", hooks.warn)
+    with ExitStack() as opened:
+        journal = opened.enter_context(closing(VerdictJournal(run.path / "verdicts.jsonl")))
+        if journal.num_damaged:
+            hooks.warn(f"{journal.num_damaged} lines of the journal verdicts.jsonl are damaged; these are judged again")
+        patience = Patience(limit_s=config.verifier.wait_s, hooks=hooks)
+        judge = RolloutJudge(farm, journal, config.reward, config.run.seed, patience)
+        last_step = saved.step if saved else 0
+        log = opened.enter_context(closing(StepLog(config, run, farm, judge, hooks, last_step=last_step)))
+        rollouts = opened.enter_context(closing(_rollout_source(config, run, policy, source, judge, hooks)))
 
-    def save() -> checkpoint.Checkpoint:
-        if saved is not None and saved.step == step:
-            return saved
-        state = {name: part.state_dict() for name, part in carried.items()} | {"identity": identity}
-        return checkpoint.save(
-            run.checkpoints, step, policy, optimizer, keep=config.train.keep_checkpoints, state=state
-        )
-
-    try:
-        rollouts.publish(step)
-        while step < config.train.num_steps and not hooks.should_stop():
-            try:
-                result = train_step(learner, step + 1)
-            except StepInterrupted:
-                break
-            step += 1
-            source.observe(pass_rates(result))
-            if reference:
-                reference.update(policy.model, step)
-            rollouts.publish(step)
-            metrics = result.metrics | rollouts.metrics()
-            metrics |= recheck_metrics(judge, result, step, config.log.signs) | meter.metrics()
-            metrics["perf/verdicts_reused"] = float(judge.take_reused())
-            if config.log.backends:
-                metrics["perf/backend_failures"] = float(backends.num_failures)
-            log.write(step, metrics)
-            backends.write(step, metrics)
-            for advice in signs.update(metrics):
-                hooks.warn(f"step {step}: {advice}")
-            write_completions(run.completions_path(step, config.log.completions), step, result)
-            guard.hear(step, result)
-            hooks.on_step(step, config.train.num_steps, metrics)
-            if config.train.checkpoint_every and step % config.train.checkpoint_every == 0:
-                saved = save()
-        saved = save()
-    except (InfrastructureError, TrainingDiverged):
-        save()
-        raise
-    finally:
-        rollouts.close()
-        backends.close()
-        log.close()
-        journal.close()
-    return TrainResult(num_steps=step, num_planned=config.train.num_steps, checkpoint=saved)
+        parts: dict[str, Part] = {"problems": source, "rollouts": rollouts, "signs": log.signs, "guard": guard}
+        parts["random"] = RandomState()
+        if reference:
+            parts["reference"] = reference
+        state = RunState(run, policy, optimizer, parts, identity=identity, saved=saved)
+        state.restore()
+        learner = Learner(config=config, policy=policy, reference=reference, optimizer=optimizer, rollouts=rollouts)
+        return _Job(learner=learner, problems=source, state=state, log=log, guard=guard, opened=opened.pop_all())
 
 
 def _rollout_source(

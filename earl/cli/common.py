@@ -28,9 +28,12 @@ def config_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 json_option = click.option("--json", "is_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
-force_resume_option = click.option(
-    "--force-resume", "is_forced", is_flag=True, help="Resume although config, problems or model have changed."
-)
+def resume_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--resume` and `--force-resume`, as `resume` and `is_forced`: see `earl.resume_check.reopen`."""
+    what = "Resume although config, problems or model have changed."
+    command = click.option("--force-resume", "is_forced", is_flag=True, help=what)(command)
+    what = "Run folder to continue, stopped or killed, or a checkpoint in it."
+    return click.option("--resume", type=click.Path(path_type=Path), help=what)(command)
 
 
 def tell(line: str) -> None:

@@ -7,19 +7,19 @@ import click
 from earl.cli.common import (
     config_arguments,
     console,
-    force_resume_option,
     open_farm,
+    resume_options,
     set_up_torch,
     tell,
     verifier_option,
     with_verifier,
 )
+from toolchain.errors import InfrastructureError
 
 
 @click.command()
 @config_arguments
-@click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped or killed run to continue.")
-@force_resume_option
+@resume_options
 @click.option("--data-only", is_flag=True, help="Write the data set; train nothing.")
 @verifier_option
 def command(
@@ -37,6 +37,7 @@ def command(
     """
     from earl.config import load_config
     from earl.data import training_problems
+    from earl.guard import TrainingDiverged
     from earl.jobs import Session, run_distil, run_sft
     from earl.methods import check_methods
     from earl.resume_check import identity_of, keep_identity, problem_digests, reopen
@@ -51,18 +52,27 @@ def command(
     digests = problem_digests(problems)
     run = reopen(resume, settings, digests, is_forced=is_forced, tell=tell) if resume else None
     policy = None
+
+    def tell_how_to_go_on() -> None:
+        if run is not None:
+            tell(f"stopped; continue with: earl distil {config} --resume {run.path}")
+
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)
-        with open_farm(settings) as farm:
-            if run is None:
-                run = RunFolder.create(settings, default_name="distil")
-                keep_identity(run, identity_of(settings, digests))
-            examples = run_distil(settings, run, problems, farm, session)
-        if examples is not None and not data_only:
-            data = split_validation(examples, settings)
-            policy = run_sft(settings, run, data, session, title="distil", is_resumed=resume is not None)
+        try:
+            with open_farm(settings) as farm:
+                if run is None:
+                    run = RunFolder.create(settings, default_name="distil")
+                    keep_identity(run, identity_of(settings, digests))
+                examples = run_distil(settings, run, problems, farm, session)
+            if examples is not None and not data_only:
+                data = split_validation(examples, settings)
+                policy = run_sft(settings, run, data, session, title="distil", is_resumed=resume is not None)
+        except (InfrastructureError, TrainingDiverged):
+            tell_how_to_go_on()
+            raise
     if examples is None or (policy is None and not data_only):
-        console.print(f"stopped; continue with: earl distil {config} --resume {run.path}")
+        tell_how_to_go_on()
         raise click.exceptions.Exit(1)
     console.print(f"data set: {run.path / 'dataset.jsonl'}")
     if policy is not None:

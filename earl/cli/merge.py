@@ -27,8 +27,5 @@ def command(adapter: Path, folder: Path) -> None:
     if not has_adapters(policy.model):
         raise UsageError(f"{adapter} is a whole model already; it has no adapter_config.json")
     merge_adapters(policy.model)
-    partial = folder.with_name(f".partial-{folder.name}")
-    partial.mkdir(parents=True)
-    policy.save(partial)
-    partial.rename(folder)
+    policy.save_whole(folder)
     console.print(f"policy: {folder}")

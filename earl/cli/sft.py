@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from earl.cli.common import config_arguments, console, force_resume_option, set_up_torch, tell
+from earl.cli.common import config_arguments, console, resume_options, set_up_torch, tell
+from toolchain.errors import InfrastructureError
 
 
 @click.command()
 @config_arguments
-@click.option("--resume", type=click.Path(path_type=Path), help="Run folder of a stopped or killed run to continue.")
-@force_resume_option
+@resume_options
 def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_forced: bool) -> None:
     """Train the policy of CONFIG on prompts and completions; writes a run folder with the policy in Hugging Face
     layout.
@@ -20,6 +20,7 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_fo
     earl sft CONFIG 'sft.files=["mine.jsonl"]'    on rows of prompt and completion
     """
     from earl.config import load_config
+    from earl.guard import TrainingDiverged
     from earl.jobs import Session, run_sft
     from earl.resume_check import identity_of, keep_identity, reopen
     from earl.run_folder import RunFolder
@@ -36,10 +37,15 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_fo
     else:
         run = RunFolder.create(settings, default_name="sft")
         keep_identity(run, identity_of(settings, data.digests))
+    how_to_go_on = f"stopped; continue with: earl sft {config} --resume {run.path}"
     with StopRequest() as stop:
         session = Session(console=console, should_stop=lambda: stop.is_set)
-        policy = run_sft(settings, run, data, session, is_resumed=resume is not None)
+        try:
+            policy = run_sft(settings, run, data, session, is_resumed=resume is not None)
+        except (InfrastructureError, TrainingDiverged):
+            tell(how_to_go_on)
+            raise
     if policy is None:
-        console.print(f"stopped; continue with: earl sft {config} --resume {run.path}")
+        tell(how_to_go_on)
         raise click.exceptions.Exit(1)
     console.print(f"policy: {policy}")

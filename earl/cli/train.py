@@ -7,8 +7,8 @@ import click
 from earl.cli.common import (
     config_arguments,
     console,
-    force_resume_option,
     open_farm,
+    resume_options,
     set_up_torch,
     tell,
     verifier_option,
@@ -19,8 +19,7 @@ from toolchain.errors import InfrastructureError
 
 @click.command()
 @config_arguments
-@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to continue, or a checkpoint in it.")
-@force_resume_option
+@resume_options
 @click.option("--overfit-one", is_flag=True, help="Self-test: one problem alone, until 90% of a step passes.")
 @verifier_option
 def command(

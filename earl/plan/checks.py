@@ -1,19 +1,20 @@
 """Inconsistencies of a config, with itself, with its model and with this machine. Each check adds what it finds."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 
 from earl.config import Config
 from earl.engine import compute_dtype
 from earl.plan.disk import Disk
 from earl.plan.findings import Finding, error, warning
-from earl.plan.machine import memory_bytes
+from earl.plan.machine import memory_bytes, num_cores, num_threads_at_once
 from earl.plan.memory import Memory
 from earl.plan.model_shape import ModelShape
 from earl.plan.work import Work
+from hdl_bench.problem_source import read_rows
 from toolchain.errors import EarlError
 from toolchain.sandbox import choose_rung
 from toolchain.tool import find_tool
@@ -46,10 +47,12 @@ def check_settings(config: Config) -> Iterator[Finding]:
             f"the policy is trained at sampling.temperature = {sampling.temperature} and measured at"
             f" eval.temperature = {config.eval.temperature}"
         )
-    if kl.beta == 0 and kl.model_fields_set - {"beta"}:
-        keys = ", ".join(f"kl.{key}" for key in sorted(kl.model_fields_set - {"beta"}) if _differs(kl, key))
-        if keys:
-            yield warning(f"{keys} without effect: kl.beta = 0 has no KL term and no reference; set kl.beta")
+    if kl.beta == 0 and (keys := _changed(kl, "kl", besides="beta")):
+        yield warning(f"{keys} without effect: kl.beta = 0 has no KL term and no reference; set kl.beta")
+    if config.distil.keep > config.distil.num_samples:
+        yield warning(
+            f"distil.keep = {config.distil.keep} of distil.num_samples = {config.distil.num_samples}: there are no more"
+        )
     if config.reward.overlong.buffer >= sampling.max_tokens:
         yield error(
             f"reward.overlong.buffer = {config.reward.overlong.buffer} must be under sampling.max_tokens ="
@@ -62,7 +65,7 @@ def check_settings(config: Config) -> Iterator[Finding]:
             f"train.checkpoint_every = {train.checkpoint_every} is more than train.num_steps = {train.num_steps}:"
             " a kill loses everything"
         )
-    cores = os.cpu_count() or 1
+    cores = num_cores()
     if config.run.num_threads > cores:
         yield warning(
             f"run.num_threads = {config.run.num_threads} on {cores} cores slows everything; 0 is torch's choice"
@@ -71,8 +74,53 @@ def check_settings(config: Config) -> Iterator[Finding]:
         yield warning(f"verifier.num_workers = {config.verifier.num_workers} simulators at once on {cores} cores")
 
 
-def _differs(section: object, key: str) -> bool:
-    return getattr(section, key) != type(section).model_fields[key].get_default(call_default_factory=True)
+def _changed(section: BaseModel, name: str, *, besides: str) -> str:
+    """The keys of a section that have not their defaults, but for one; "" if there is none."""
+    defaults = {key: field.get_default(call_default_factory=True) for key, field in type(section).model_fields.items()}
+    keys = [key for key in sorted(defaults) if key != besides and getattr(section, key) != defaults[key]]
+    return ", ".join(f"{name}.{key}" for key in keys)
+
+
+def check_rollout(config: Config) -> Iterator[Finding]:
+    """The rollout workers against the rest of the run, and against this machine."""
+    rollout, train = config.rollout, config.train
+    if not rollout.num_workers:  # a staleness without workers is refused with the config itself
+        if keys := _changed(rollout.model_copy(update={"max_staleness": 0}), "rollout", besides="num_workers"):
+            yield warning(f"{keys} without effect: rollout.num_workers = 0 has the trainer sample by itself")
+        return
+    num_threads, cores = num_threads_at_once(config), num_cores()
+    if num_threads > cores:
+        who = "trainer and rollout workers compute" if rollout.max_staleness else "rollout workers compute"
+        yield warning(
+            f"{who} with {num_threads} threads at once on {cores} cores: neither gains; lower run.num_threads (now"
+            f" {config.run.num_threads or 'as many as torch takes'}) or rollout.num_workers"
+        )
+    if rollout.schedule == "fixed" and rollout.num_workers > train.num_problems:
+        yield warning(
+            f"rollout.num_workers = {rollout.num_workers} share the train.num_problems = {train.num_problems} groups of"
+            " a step, and a group is never cut: some have nothing to do"
+        )
+    if rollout.max_staleness >= train.num_steps:
+        yield warning(
+            f"rollout.max_staleness = {rollout.max_staleness} in a run of train.num_steps = {train.num_steps}: all of"
+            " it is sampled from the first weights"
+        )
+    if rollout.max_staleness and config.loss.correction == "none":
+        yield warning(
+            f'loss.correction = "none" with rollout.max_staleness = {rollout.max_staleness}: nothing is weighed for'
+            ' what older weights have sampled; "auto" does'
+        )
+    if not rollout.is_local and config.verifier.address == "local":
+        yield warning(
+            'rollout.is_local = false and verifier.address = "local": every worker judges on its own machine and needs'
+            " the simulator there; `earl serve` on one of them judges for all"
+        )
+
+
+def check_files(config: Config) -> Iterator[Finding]:
+    """Whether the examples of a warm start can be read. Problems and held-out problems are read for the counts."""
+    for file in config.sft.files:
+        yield from _tried(lambda file=file: read_rows(Path(file)))
 
 
 def check_model(config: Config, shape: ModelShape) -> Iterator[Finding]:
@@ -135,10 +183,11 @@ def check_machine(memory: Memory, disk: Disk) -> Iterator[Finding]:
                 f"about {memory.peak / _GB:.1f} GB of memory and {available / _GB:.1f} of {total / _GB:.1f} are"
                 f" available now; close something, or {advice}"
             )
-    if disk.checkpoints > disk.free:
+    if disk.total > disk.free:
+        published = f" and {disk.published / _GB:.1f} GB of weights for workers" if disk.published else ""
         yield error(
-            f"{disk.num_checkpoints} checkpoints of {disk.checkpoint / _GB:.1f} GB and {disk.free / _GB:.1f} GB of disk"
-            " are free; lower train.keep_checkpoints, or set run.dir to another disk"
+            f"{disk.num_checkpoints} checkpoints of {disk.checkpoint / _GB:.1f} GB{published}, and"
+            f" {disk.free / _GB:.1f} GB of disk are free; lower train.keep_checkpoints, or set run.dir to another disk"
         )
 
 

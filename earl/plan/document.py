@@ -7,7 +7,15 @@ from typing import Any
 from earl.config import Config, checked_config
 from earl.data import training_problems
 from earl.methods import method_problems
-from earl.plan.checks import check_machine, check_model, check_settings, check_verifier, check_work
+from earl.plan.checks import (
+    check_files,
+    check_machine,
+    check_model,
+    check_rollout,
+    check_settings,
+    check_verifier,
+    check_work,
+)
 from earl.plan.disk import estimate_disk
 from earl.plan.duration import estimate_duration
 from earl.plan.findings import Finding, error
@@ -35,7 +43,7 @@ def make_plan(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     if config is not None:
         methods = method_problems(config)
         findings += [error(message) for message in methods]
-        findings += [*check_settings(config), *check_verifier(config)]
+        findings += [*check_settings(config), *check_rollout(config), *check_files(config), *check_verifier(config)]
         shape, work = _read(config, findings)
         document |= _described(config, shape, work)
         if shape and work and not methods:
@@ -116,6 +124,7 @@ def _estimated(config: Config, shape: ModelShape, work: Work, findings: list[Fin
             "checkpoint_bytes": disk.checkpoint,
             "num_checkpoints": disk.num_checkpoints,
             "checkpoints_bytes": disk.checkpoints,
+            "published_bytes": disk.published,
             "free_bytes": disk.free,
         },
     }

@@ -1,11 +1,16 @@
 """What this machine has: memory, disk, and how fast it multiplies."""
 
+import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+
+from earl.config import Config
 
 _GEMM_S, _MIN_TRIES = 0.2, 3  # of measuring each shape
 
@@ -28,6 +33,30 @@ def program_bytes() -> int:
     """What this process takes now: it has imported what a training process imports, and loaded no weights."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096
+
+
+def num_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def num_threads_at_once(config: Config) -> int:
+    """Of trainer and rollout workers on this machine, those that compute at the same time."""
+    rollout = config.rollout
+    num_workers = rollout.num_workers if rollout.is_local else 0
+    num_processes = num_workers + 1 if rollout.max_staleness else max(1, num_workers)  # else they take turns
+    return num_processes * (config.run.num_threads or torch.get_num_threads())
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Within, torch computes with so many threads; 0: as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def free_disk_bytes(folder: Path) -> int:

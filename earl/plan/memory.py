@@ -25,12 +25,14 @@ _HOLES_OF_GRADIENTS = 0.4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Memory:
-    """Bytes by part. Sampling and training take turns, so the peak is that of the larger of the two."""
+    """Bytes by part. In the trainer sampling and training take turns, so its peak is that of the larger of the two;
+    with rollout workers it does not sample, and they are there all the time."""
 
     program: int  # Python, torch and transformers themselves
     masters: int  # weights in float32
     optimizer: int
     reference: int  # a model of its own
+    workers: int  # all rollout workers of this machine, each at its peak
     sampler_copy: int  # weights laid out for decoding
     kv_cache: int
     sampling_logits: int
@@ -43,7 +45,7 @@ class Memory:
 
     @property
     def always(self) -> int:
-        return self.program + self.masters + self.optimizer + self.reference
+        return self.program + self.masters + self.optimizer + self.reference + self.workers
 
     @property
     def sampling(self) -> int:
@@ -65,8 +67,6 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
     """`program_bytes` is what a process takes that has imported everything and loaded nothing."""
     size = compute_dtype(config.model.dtype).itemsize
     is_ours = shape.unsupported is None and config.model.ops == "compiled" and not torch.cuda.is_available()
-    is_decoded = shape.unsupported is None and config.sampling.engine != "hf"
-    rows = min(config.sampling.max_rows, work.num_completions)
     of_layer = _kept_by_layer(shape, size) if is_ours else _kept_by_their_layer(shape, size)
     has_checkpoints = config.train.gradient_checkpointing == "layers"
     of_layers = (
@@ -77,14 +77,23 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
     activations, gradients = work.largest_micro_batch * of_layers, _FP32 * shape.num_trainable
     of_holes = _HOLES_OF_ACTIVATIONS[size] + (_MORE_UNDER_ADAPTERS if config.lora.rank else 0)
     has_model = config.kl.beta > 0 and not config.lora.rank
+    masters = _FP32 * (shape.num_parameters + shape.num_adapter)
+    sampler_copy, kv_cache, sampling_logits = _sampler(config, shape, work, size)
+    workers = 0
+    if config.rollout.num_workers:
+        # New weights are read beside those that they replace, before anything is sampled from them.
+        of_each = program_bytes + masters + sampler_copy + max(kv_cache + sampling_logits, gradients)
+        workers = of_each * config.rollout.num_workers if config.rollout.is_local else 0
+        sampler_copy = kv_cache = sampling_logits = 0
     return Memory(
         program=program_bytes,
-        masters=_FP32 * (shape.num_parameters + shape.num_adapter),
+        masters=masters,
         optimizer=round(OPTIMIZERS[config.optimizer.name].state_bytes * shape.num_trainable),
         reference=_FP32 * shape.num_parameters if has_model else 0,
-        sampler_copy=_sampler_copy(shape, size) if is_decoded else 0,
-        kv_cache=_kv_cache(shape, work, rows, size),
-        sampling_logits=_FP32 * rows * shape.vocabulary,
+        workers=workers,
+        sampler_copy=sampler_copy,
+        kv_cache=kv_cache,
+        sampling_logits=sampling_logits,
         gradients=gradients,
         compute_copies=size * shape.num_body if size < _FP32 else 0,
         activations=activations,
@@ -92,6 +101,14 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
         backward=work.largest_micro_batch * _working_set(shape, size),
         logits=_head(config, shape, work),
     )
+
+
+def _sampler(config: Config, shape: ModelShape, work: Work, size: int) -> tuple[int, int, int]:
+    """Of a process that samples: its copy of the weights, keys and values, logits of a decoding step."""
+    is_decoded = shape.unsupported is None and config.sampling.engine != "hf"
+    rows = min(config.sampling.max_rows, work.largest_draw * work.num_samples)
+    copy = _sampler_copy(shape, size) if is_decoded else 0
+    return copy, _kv_cache(shape, work, rows, size), _FP32 * rows * shape.vocabulary
 
 
 def _kept_by_layer(shape: ModelShape, size: int) -> int:
@@ -122,7 +139,7 @@ def _sampler_copy(shape: ModelShape, size: int) -> int:
 
 def _kv_cache(shape: ModelShape, work: Work, rows: int, size: int) -> int:
     """Prompts under way once, rows at their full length; both in whole blocks."""
-    positions = min(work.num_prompts, rows) * _rounded_up(work.prompt_tokens) + rows * _rounded_up(
+    positions = min(work.largest_draw, rows) * _rounded_up(work.prompt_tokens) + rows * _rounded_up(
         work.completion_tokens
     )
     return 2 * size * shape.num_layers * shape.num_kv_heads * shape.head_dim * positions

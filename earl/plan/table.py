@@ -12,6 +12,7 @@ _PARTS = {
     "masters": "weights in float32",
     "optimizer": "optimiser state",
     "reference": "reference model",
+    "workers": "rollout workers",
     "sampler_copy": "sampler's copy of the weights",
     "kv_cache": "keys and values",
     "sampling_logits": "logits of a decoding step",
@@ -65,6 +66,7 @@ def _add_work(table: Table, work: dict[str, Any]) -> None:
     table.add_row("the run", f"{work['num_steps']} steps", f"{work['updates_in_all']} updates, {epochs}")
     table.add_row("", f"{work['sampled_tokens_in_all']:,} tokens", "at most")
     table.add_row("warm start", f"{work['sft_steps']} steps", "if `earl sft` or `earl demo` runs it")
+    table.add_row("distillation", f"{work['distil_completions']:,} completions", "if `earl distil` runs it")
     table.add_section()
 
 
@@ -81,6 +83,8 @@ def _add_memory(table: Table, memory: dict[str, Any]) -> None:
 
 def _add_time(table: Table, time: dict[str, Any]) -> None:
     parts = f"sampling {time['sample_s']:.0f} s, training {time['train_s']:.0f} s, judging {time['judge_s']:.0f} s"
+    if time["is_overlapped"]:
+        parts += "; sampling beside training"
     table.add_row("a step", f"{time['step_s']:.0f} s", parts)
     table.add_row(Text("time", style="bold"), Text(_span(time["run_s"]), style="bold"), f"from {time['source']}")
 
@@ -88,8 +92,9 @@ def _add_time(table: Table, time: dict[str, Any]) -> None:
 def _add_disk(table: Table, disk: dict[str, Any]) -> None:
     of_each = f"checkpoints: {disk['num_checkpoints']} x {_size(disk['checkpoint_bytes'])}"
     free = f"{_size(disk['free_bytes'])} free"
-    total = Text(_size(disk["checkpoints_bytes"]), style="bold")
-    table.add_row(Text("disk", style="bold"), total, f"{of_each} at once; {free}")
+    published = f", {_size(disk['published_bytes'])} of weights for workers" if disk["published_bytes"] else ""
+    total = Text(_size(disk["checkpoints_bytes"] + disk["published_bytes"]), style="bold")
+    table.add_row(Text("disk", style="bold"), total, f"{of_each}{published} at once; {free}")
 
 
 def _count(number: int) -> str:

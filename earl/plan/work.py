@@ -13,6 +13,7 @@ class Work:
 
     num_prompts: int  # a step; further rounds of sampling, if any, come on top
     num_samples: int  # completions of each
+    largest_draw: int  # prompts that one process samples together
     num_updates: int  # a step
     num_micro_batches: int  # an update
     num_groups_together: int  # in the largest micro-batch
@@ -25,6 +26,7 @@ class Work:
     num_steps: int
     num_problems: int  # in the set
     sft_steps: int  # of the warm start, if it is run
+    distil_completions: int  # that self-distillation samples, if it is run
 
     @property
     def num_completions(self) -> int:
@@ -43,10 +45,12 @@ def count_work(config: Config, prompt_lengths: list[int]) -> Work:
     of_update = train.num_problems // train.num_minibatches
     batches = micro_batches([group] * of_update, train.micro_batch_tokens)
     num_together = max(map(len, batches))
-    num_examples = config.sft.num_examples
+    num_examples, rollout = config.sft.num_examples, config.rollout
+    num_draws = train.num_problems if rollout.schedule == "free" else rollout.num_workers
     return Work(
         num_prompts=train.num_problems,
         num_samples=train.group_size,
+        largest_draw=math.ceil(train.num_problems / num_draws) if rollout.num_workers else train.num_problems,
         num_updates=train.num_minibatches,
         num_micro_batches=len(batches),
         num_groups_together=num_together,
@@ -59,4 +63,5 @@ def count_work(config: Config, prompt_lengths: list[int]) -> Work:
         num_steps=train.num_steps,
         num_problems=len(prompt_lengths),
         sft_steps=config.sft.num_epochs * math.ceil(num_examples / config.sft.batch_size),
+        distil_completions=len(prompt_lengths) * config.distil.num_samples,
     )

@@ -152,7 +152,7 @@ def test_a_run_killed_between_checkpoints_replays_the_same_steps(tiny_policy, tm
     run = RunFolder.create(config, default_name="x")
     with pytest.raises(Killed), _workers(config, run, monkeypatch):
         train(config, run, PROBLEMS, FakeFarm(by_checksum), hooks=Hooks(on_step=kill))
-    assert checkpoint.latest(run.checkpoints).step == 4
+    assert checkpoint.newest(run.checkpoints).step == 4
     _, resumed = _train(config, monkeypatch, run=run)
     assert metrics_of(whole_run) == metrics_of(run)
     assert_same_end(whole, resumed)

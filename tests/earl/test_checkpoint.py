@@ -10,7 +10,7 @@ from tiny import build_tiny_model
 
 from earl import checkpoint
 from earl.policy import Policy
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import InfrastructureError
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ DAMAGE = {
 def test_a_damaged_checkpoint_is_named_with_the_older_one_that_is_whole(save, kind):
     older, middle, newest = save(1), save(2), save(3)
     damage, words = DAMAGE[kind]
-    assert checkpoint.latest(newest.folder.parent) == newest
+    assert checkpoint.newest(newest.folder.parent) == newest
     damage(newest.folder)
     _flip(middle.folder / "optimizer.pt")
     with pytest.raises(InfrastructureError) as caught:
-        checkpoint.latest(newest.folder.parent)
+        checkpoint.newest(newest.folder.parent)
     message = str(caught.value)
     assert f"the checkpoint {newest.folder} is damaged: " in message
     assert words in message
@@ -57,7 +57,7 @@ def test_a_damaged_checkpoint_is_named_with_the_older_one_that_is_whole(save, ki
         checkpoint.at(newest.folder)
     chosen = checkpoint.at(older.folder)
     checkpoint.go_back_to(chosen)
-    assert checkpoint.latest(newest.folder.parent) == older
+    assert checkpoint.newest(newest.folder.parent) == older
     assert {path.name for path in newest.folder.parent.iterdir()} == {
         "step_000001",
         "left-step_000002",
@@ -76,8 +76,6 @@ def test_a_run_killed_before_its_first_checkpoint_has_none(tmp_path):
     assert checkpoint.newest(tmp_path / "checkpoints") is None
     (tmp_path / "checkpoints" / ".partial-step_000001").mkdir(parents=True)
     assert checkpoint.newest(tmp_path / "checkpoints") is None
-    with pytest.raises(UsageError, match="no checkpoint to resume from"):
-        checkpoint.latest(tmp_path / "checkpoints")
     assert checkpoint.at(tmp_path) is None
     assert checkpoint.at(tmp_path / "step_000001") is None
 
@@ -121,4 +119,4 @@ def test_the_list_has_every_file_but_itself(save):
 def test_saving_a_step_again_replaces_it(save):
     save(1, state={"number": 1})
     again = save(1, state={"number": 2})
-    assert checkpoint.load_state(checkpoint.latest(again.folder.parent)) == {"number": 2}
+    assert checkpoint.load_state(checkpoint.newest(again.folder.parent)) == {"number": 2}

@@ -1,5 +1,7 @@
 """The configuration is strict, and says what it did not understand."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,20 @@ def test_every_preset_is_valid(path):
     from earl.methods import check_methods
 
     check_methods(load_config(path))
+
+
+def test_the_page_of_settings_has_every_key_and_its_default():
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \|", (CONFIGS[0].parents[1] / "docs/config.md").read_text(), re.M)
+    assert {key: json.loads(default) for key, default in rows} == _flat(Config().model_dump(mode="json"))
+    assert len({key for key, _ in rows}) == len(rows)
+
+
+def _flat(table, prefix=""):
+    flat = {}
+    for key, value in table.items():
+        is_section = isinstance(value, dict) and key != "params"
+        flat |= _flat(value, f"{prefix}{key}.") if is_section else {prefix + key: value}
+    return flat
 
 
 def test_earl_presets_differ_in_a_few_lines():

@@ -1,7 +1,9 @@
 """Self-distillation: what is kept, what is dropped, and that a broken run samples and judges nothing twice."""
 
 import contextlib
+import itertools
 import json
+from concurrent.futures import Future
 
 import pytest
 from fake_farm import FakeFarm
@@ -239,6 +241,20 @@ def test_tool_errors_are_judged_again_and_never_kept(tmp_path):
     farm = _farm()
     assert any(a.is_pass for a in collect(_source(_Engine()), config, run.path, farm, Hooks()))
     assert farm.num_submitted == 20
+
+
+class _SilentFarm(FakeFarm):
+    """Takes everything and never answers."""
+
+    def submit(self, problem, completion_text, seeds):
+        return Future()
+
+
+def test_a_request_to_stop_is_heard_while_a_verdict_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("earl.farm_wait._TICK_S", 0.001)
+    asked = itertools.count()
+    hooks = Hooks(should_stop=lambda: next(asked) > 20)
+    assert collect(_source(_Engine()), _config(), _run(tmp_path, "run").path, _SilentFarm(None), hooks) is None
 
 
 def test_samples_of_other_prompts_are_refused(tmp_path):

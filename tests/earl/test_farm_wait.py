@@ -196,7 +196,7 @@ def test_a_long_outage_ends_with_a_checkpoint_and_nothing_is_trained_on(tiny_pol
     run = RunFolder.create(config, default_name="x")
     with pytest.raises(FarmLost):
         train(config, run, PROBLEMS, _LostFarm(how, first=9, num_lost=10**6))
-    assert checkpoint.latest(run.checkpoints).step == 1
+    assert checkpoint.newest(run.checkpoints).step == 1
     assert [row["step"] for row in _metrics(run)] == [1]
     again = FakeFarm(_by_checksum)
     whole_run, whole = unbroken
@@ -217,4 +217,4 @@ def test_the_command_says_how_to_go_on_and_ends_with_exit_code_three(tiny_policy
     assert isinstance(result.exception, FarmLost)
     assert result.exception.exit_code == 3
     assert f"continue with: earl train {path} --resume {tmp_path}/runs/lost" in result.stderr
-    assert checkpoint.latest(tmp_path / "runs" / "lost" / "checkpoints").step == 0
+    assert checkpoint.newest(tmp_path / "runs" / "lost" / "checkpoints").step == 0

@@ -104,7 +104,7 @@ def test_three_steps_in_a_row_stop_the_run_with_the_last_good_weights(tiny_polic
     with pytest.raises(TrainingDiverged, match=r"3 steps in a row .* at last step 7: loss ") as caught:
         go()
     assert caught.value.exit_code == 1
-    saved = checkpoint.latest(run.checkpoints)
+    saved = checkpoint.newest(run.checkpoints)
     assert saved.step == 7
     assert _are_equal(_saved(run, 4)[0], _saved(run, 7)[0])
     assert [row["step"] for row in _metrics(run)] == list(range(1, 8))
@@ -116,7 +116,7 @@ def test_a_resumed_run_knows_how_many_steps_in_a_row_were_bad(tiny_policy, tmp_p
     run, go = _train(tiny_policy, tmp_path, num_steps=9)
     with pytest.raises(TrainingDiverged):
         go()
-    newest = checkpoint.latest(run.checkpoints)
+    newest = checkpoint.newest(run.checkpoints)
     checkpoint.go_back_to(checkpoint.at(newest.folder.with_name("step_000003")))  # after two of them
     with pytest.raises(TrainingDiverged, match="at last step 4"):
         go(is_resumed=True)

@@ -1,6 +1,7 @@
 """A real signal to a real process, and a disk that refuses."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_a_signal_ends_training_with_a_checkpoint_and_exit_code_one(tiny_policy,
         process.kill()
     assert process.returncode == 1, messages
     assert "--resume" in messages
-    saved = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    saved = checkpoint.newest(tmp_path / "run" / "checkpoints")
     assert saved.step == len(metrics.read_text().splitlines())
 
 
@@ -73,7 +74,26 @@ def test_a_disk_that_refuses_leaves_the_older_checkpoints_whole(tiny_encoder, tm
     with pytest.raises(InfrastructureError, match="No space left"):
         checkpoint.save(tmp_path, 2, policy, optimizer, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step_000001"]
-    assert checkpoint.latest(tmp_path).step == 1
+    assert checkpoint.newest(tmp_path).step == 1
+
+
+@pytest.fixture
+def small_files():
+    """Files of at most 20,000 bytes: enough for configs and the tokenizer, not for weights."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_weights_that_cannot_be_written_are_an_infrastructure_error(tiny_encoder, tmp_path, small_files):
+    policy = Policy(model=build_tiny_model(len(tiny_encoder.tokenizer)), encoder=tiny_encoder)
+    with pytest.raises(InfrastructureError, match=r"cannot write the checkpoint .*: .*File too large"):
+        checkpoint.save(tmp_path, 1, policy, torch.optim.AdamW(policy.model.parameters()), keep=1)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InfrastructureError, match=r"cannot write the policy .*/policy: .*File too large"):
+        policy.save_whole(tmp_path / "policy")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_the_newest_checkpoints_are_kept(tiny_encoder, tmp_path):

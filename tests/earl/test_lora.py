@@ -19,7 +19,7 @@ from earl.engine import make_engine
 from earl.forward import Sequences, lay_out, token_stats
 from earl.hooks import Hooks
 from earl.policy import Policy, load_policy, load_trainable
-from earl.resume_check import identity_of
+from earl.resume_check import identity_of, problem_digests, reopen
 from earl.run_folder import RunFolder
 from earl.sft import sft
 from earl.sft_data import Example, SftData
@@ -171,6 +171,26 @@ def test_a_resumed_run_ends_as_an_unbroken_one_and_leaves_the_base_alone(tiny_po
     assert (kls[2] < 1e-6) is ("reference" in kl)  # renewed after the second step
     assert (tiny_policy / "model.safetensors").read_bytes() == weights
     assert not (whole.checkpoint.folder / "model.safetensors").exists()
+
+
+def test_a_run_under_adapters_goes_on_when_its_base_has_moved(tiny_policy, tmp_path):
+    whole = _config(tiny_policy, tmp_path, "whole", lora={"rank": 2}, train={"num_steps": 2})
+    expected = train(whole, RunFolder.create(whole, default_name="x"), PROBLEMS, FakeFarm(_by_checksum))
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(tiny_policy, first)
+    config = _config(first, tmp_path, "moved", lora={"rank": 2}, train={"num_steps": 1})
+    run = RunFolder.create(config, default_name="x")
+    train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    first.rename(second)
+    config = _config(second, tmp_path, "moved", lora={"rank": 2}, train={"num_steps": 2})
+    reopen(run.path, config, problem_digests(PROBLEMS), is_forced=False, tell=pytest.fail)
+    resumed = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    ends = [load_file(result.checkpoint.folder / "adapter_model.safetensors") for result in (expected, resumed)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    kept = json.loads((resumed.checkpoint.folder / "adapter_config.json").read_text())
+    assert kept["base_model_name_or_path"] == str(second)
+    assert len(kept["target_modules"]) == 7
+    assert kept["target_modules"] == sorted(kept["target_modules"])  # the same bytes in every process
 
 
 def test_kl_is_measured_to_the_base_with_no_second_model(tiny_policy, tmp_path, monkeypatch):

@@ -85,6 +85,47 @@ def test_another_config_is_refused_with_the_difference_or_forced(copied, section
     assert run.config() == other
 
 
+def test_a_forced_change_reaches_the_optimiser(copied):
+    run, config = copied
+    other = _changed(config, train={"num_steps": 3, "weight_decay": 0.25}, optimizer={"params": {"beta2": 0.95}})
+    _reopen(run, other, is_forced=True)
+    result = train(other, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    matrices, vectors = torch.load(result.checkpoint.folder / "optimizer.pt", weights_only=True)["param_groups"]
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.25, 0.0)
+    assert matrices["betas"] == vectors["betas"] == (0.9, 0.95)
+
+
+def test_a_forced_change_of_the_order_of_problems_is_taken(policy, tmp_path):
+    config = _config(policy, tmp_path, "run", problems={"order": "adaptive"}, train={"num_steps": 1})
+    run = RunFolder.create(config, default_name="x")
+    train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    other = _changed(config, problems={"order": "shuffled"}, train={"num_steps": 2})
+    _reopen(run, other, is_forced=True)
+    assert train(other, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True).num_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"lora": {"rank": 2}}, "lora.rank: 0 -> 2"),
+        ({"optimizer": {"name": "adamw_8bit"}}, "optimizer.name: 'adamw' -> 'adamw_8bit'"),
+    ],
+)
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_what_a_checkpoint_is_made_of_cannot_be_changed_by_force(copied, sections, line, is_forced):
+    run, config = copied
+    with pytest.raises(UsageError) as caught:
+        _reopen(run, _changed(config, **sections), is_forced=is_forced)
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {line}",
+        "its weights and its optimiser's state are made for what it had; start a new run from it:"
+        f" model.path={run.checkpoints / 'step_000002'}",
+    ]
+    assert run.config() == config
+    shutil.rmtree(run.checkpoints)
+    assert _reopen(run, _changed(config, **sections), is_forced=True)[1] == [f"resumed with a change: {line}"]
+
+
 def test_what_is_harmless_may_change(copied):
     run, config = copied
     other = _changed(
@@ -171,7 +212,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_checked_and_starts_over(cop
     farm = FakeFarm(_by_checksum)
     again = train(config, _reopen(run, config)[0], PROBLEMS, farm, is_resumed=True)
     assert farm.num_submitted == 0  # every verdict is in the journal
-    whole = dataclasses.replace(again, checkpoint=checkpoint.latest(finished[0].checkpoints))
+    whole = dataclasses.replace(again, checkpoint=checkpoint.newest(finished[0].checkpoints))
     _assert_same_end(whole, again)
     assert _metrics(run) == _metrics(finished[0])
 
@@ -182,12 +223,12 @@ def test_a_checkpoint_is_gone_back_to_on_request(copied, finished):
     told = []
     assert reopen(chosen, config, problem_digests(PROBLEMS), is_forced=False, tell=told.append).path == run.path
     assert told == ["going back to step 1; left-step_000002 is what was newer, remove it when it is not needed"]
-    assert checkpoint.latest(run.checkpoints).folder == chosen
+    assert checkpoint.newest(run.checkpoints).folder == chosen
     steps = []
     hooks = Hooks(on_step=lambda step, num_steps, metrics: steps.append(step))
     again = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True, hooks=hooks)
     assert steps == [2]
-    whole = dataclasses.replace(again, checkpoint=checkpoint.latest(finished[0].checkpoints))
+    whole = dataclasses.replace(again, checkpoint=checkpoint.newest(finished[0].checkpoints))
     _assert_same_end(whole, again)
 
 
@@ -197,7 +238,7 @@ def test_a_refused_request_to_go_back_moves_nothing(copied):
         reopen(
             run.checkpoints / "step_000001", config, problem_digests(PROBLEMS[1:]), is_forced=False, tell=pytest.fail
         )
-    assert checkpoint.latest(run.checkpoints).step == 2
+    assert checkpoint.newest(run.checkpoints).step == 2
 
 
 def test_the_command_refuses_with_exit_code_two_before_it_starts_anything(copied, policy, tmp_path):

@@ -1,6 +1,7 @@
 """Supervised training: packs change nothing, only completions count, it repeats itself and resumes bit-exactly."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tiny import build_tiny_model
 from earl import checkpoint, ops
 from earl.config import Config, PromptConfig, config_from_dict
 from earl.forward import Sequences, lay_out
+from earl.guard import TrainingDiverged
 from earl.hooks import Hooks
 from earl.packing import pack
 from earl.policy import Policy, load_policy
@@ -24,7 +26,7 @@ from earl.sft_loss import make_sft_loss
 from earl.sft_schedule import learning_rate_at, plan_batches
 from hdl_bench.problem_files import write_problems
 from hdl_bench.procedural.problems import make_problems
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,7 +99,7 @@ def test_a_broken_run_resumes_to_the_same_bytes(tiny_encoder, data, tmp_path, ki
     else:
         with pytest.raises(_Killed):
             sft(_policy(tiny_encoder), data, config, broken, hooks=hooks)
-    saved = checkpoint.latest(broken / "checkpoints")
+    saved = checkpoint.newest(broken / "checkpoints")
     resumed = load_policy(str(saved.folder), PromptConfig())
     sft(resumed, data, config, broken, resumed=saved)
     for name, tensor in whole.model.state_dict().items():
@@ -114,6 +116,10 @@ def test_a_run_is_not_resumed_with_other_examples(data, tiny_policy, tmp_path):
     fewer = dataclasses.replace(data, train=data.train[1:])
     with pytest.raises(UsageError, match=r"problems: 1 removed \(0\)"):
         reopen(run.path, config, fewer.digests, is_forced=False, tell=pytest.fail)
+    told = []
+    reopen(run.path, config, fewer.digests, is_forced=True, tell=told.append)
+    assert told == ["resumed with a change: problems: 1 removed (0)"]
+    reopen(run.path, config, fewer.digests, is_forced=False, tell=pytest.fail)  # it is what the run has now
 
 
 def _layouts(num_examples=7):
@@ -242,14 +248,59 @@ def test_examples_longer_than_a_pack_are_left_out_and_told(tiny_encoder, data, t
         sft(_policy(tiny_encoder), data, _config(pack_tokens=8), tmp_path)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_before_it_reaches_the_weights(tiny_encoder, data, tmp_path):
+def _break_updates(monkeypatch, broken, fault):
+    """The updates of a run whose number, from 1, is in `broken` have a loss, or a gradient alone, that is NaN."""
+    numbers = itertools.count(1)
+
+    def spoilt(model, *arguments):
+        totals = accumulate_gradients(model, *arguments)
+        if next(numbers) in broken:
+            if fault == "loss":
+                totals["loss"] = float("nan")
+            model.model.norm.weight.grad[0] = float("nan")
+        return totals
+
+    monkeypatch.setattr("earl.sft.accumulate_gradients", spoilt)
+
+
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+@pytest.mark.parametrize("number", [2, 10])  # the last one too: what is saved then is the policy
+def test_an_update_that_is_no_finite_number_is_left_out_and_kept(
+    tiny_encoder, data, tmp_path, monkeypatch, fault, number
+):
+    _break_updates(monkeypatch, {number}, fault)
+    policy, told, weights = _policy(tiny_encoder), [], {}
+
+    def on_step(step, num_steps, metrics):
+        weights[step] = policy.model.lm_head.weight.clone()
+
+    result = sft(policy, data, CONFIG, tmp_path, hooks=Hooks(warn=told.append, on_step=on_step))
+    assert result.num_steps == 10
+    assert torch.equal(weights[number - 1], weights[number])
+    assert not torch.equal(weights[1], weights[9])
+    assert all(tensor.isfinite().all() for tensor in policy.model.state_dict().values())
+    rows = _rows(tmp_path)
+    assert [row["update/skipped"] for row in rows] == [float(step == number) for step in range(1, 11)]
+    assert ["loss" in row for row in rows] == [step != number for step in range(1, 11)]
+    folder = tmp_path / "skipped" / f"step_{number:06d}_update_1"
+    (warning,) = told
+    assert warning.endswith(f"the update is skipped, its batch is in {folder}")
+    kept = [json.loads(line) for line in (folder / "examples.jsonl").read_text().splitlines()]
+    expected = [data.train[index] for index in plan_batches(20, CONFIG)[number - 1]]
+    assert kept == [dataclasses.asdict(example) for example in expected]
+
+
+def test_three_of_them_in_a_row_stop_the_run_with_the_last_good_weights(tiny_encoder, data, tmp_path, monkeypatch):
+    _break_updates(monkeypatch, {2, 3, 5, 6, 7}, "loss")
     policy = _policy(tiny_encoder)
-    with torch.no_grad():
-        policy.model.model.norm.weight[0] = float("nan")
-    before = policy.model.lm_head.weight.clone()
-    with pytest.raises(InfrastructureError, match=r"the loss is nan; lower sft\.learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"at last step 7: loss nan.* lower sft\.learning_rate, and resume"):
         sft(policy, data, CONFIG, tmp_path)
-    assert torch.equal(before, policy.model.lm_head.weight)
+    saved = checkpoint.newest(tmp_path / "checkpoints")
+    assert saved.step == 7
+    resumed = load_policy(str(saved.folder), PromptConfig())
+    assert torch.equal(resumed.model.lm_head.weight, policy.model.lm_head.weight)
+    assert sft(resumed, data, CONFIG, tmp_path, resumed=saved).num_steps == 10  # the faults are over
+    assert [row["step"] for row in _rows(tmp_path)] == list(range(1, 11))
 
 
 def _write(path: Path, *rows) -> str:
