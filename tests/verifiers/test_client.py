@@ -100,7 +100,9 @@ def test_equal_jobs_under_way_share_one_future():
         wait_for(lambda: farm.jobs)
         farm.release()
         assert first.result(20).verdict.passed
-        assert client.submit(PARITY, "passed", (1,)) is not first  # not under way any more
+        third = client.submit(PARITY, "passed", (1,))
+        assert third is not first  # not under way any more
+        third.result(20)
         assert client.stats() == farm.stats()
         assert client.stats().num_submitted == 2
     assert [text for _, text, _ in farm.jobs] == ["held passed", "passed"]
