@@ -1,8 +1,7 @@
 """The self-test that drives one problem to pass: a loop that cannot do that is broken.
 
 It changes what stands in the way of learning one problem, and no method: all rollouts of a step are of that problem, it
-is one whose rewards differ, the learning rate is higher than training on many problems would bear, and the temperature
-is lower.
+is one whose rewards differ, and the temperature is lower.
 """
 
 import dataclasses
@@ -27,8 +26,6 @@ from verifiers.seeds import group_seed
 from verifiers.types import Problem
 
 TARGET = 0.9  # share of a step's rollouts that pass when a policy has learnt its one problem
-# On one problem the gradient points one way from step to step: a rate that many problems would not bear is safe.
-_LEARNING_RATE_FACTOR = 5.0
 # At 1 a policy that has made up its mind still fails by a token of the tail here and there: of 80 tokens at 0.4 % each
 # a quarter of all completions has one, and so many rare mistakes are not unlearnt in a few steps.
 _TEMPERATURE = 0.7
@@ -61,13 +58,10 @@ class OverfitResult:
 
 
 def overfit_config(config: Config, overrides: Sequence[str]) -> Config:
-    """The config of the self-test. What `overrides` of the command line say of steps, learning rate and temperature
-    stays."""
+    """The config of the self-test. What `overrides` of the command line say of steps and temperature stays."""
     size = config.train.num_problems * config.train.group_size
     given = {override.partition("=")[0].strip() for override in overrides}
     settings: dict[str, float] = {"num_problems": 1, "group_size": size, "num_minibatches": 1}
-    if "train.learning_rate" not in given:
-        settings["learning_rate"] = config.train.learning_rate * _LEARNING_RATE_FACTOR
     if "train.num_steps" not in given:
         settings["num_steps"] = _NUM_STEPS
     temperature = config.sampling.temperature
