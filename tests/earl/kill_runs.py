@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 from tiny import build_tiny_model, build_tiny_tokenizer
+from trainer_runs import OUTCOMES, PROBLEMS
 from transformers.utils import logging
 
 from earl import checkpoint, step
@@ -43,21 +44,9 @@ from earl.run_folder import RunFolder
 from toolchain.diagnostics import Diagnostic
 from verifiers.farm_stats import FarmStats, Tally
 from verifiers.judgement import Judgement
-from verifiers.types import Candidate, Outcome, OutputScore, Problem, ReferenceOracle, Stage, Verdict
+from verifiers.types import Candidate, OutputScore, Problem, Stage, Verdict
 
 PHASES = ("resume", "sample", "judge", "train", "log", "checkpoint")
-OUTCOMES = (Outcome.PASSED, Outcome.MISMATCH, Outcome.SYNTAX_ERROR)
-PROBLEMS = [
-    Problem(
-        problem_id=f"p{number}",
-        source="test",
-        prompt=f"assign y = a{number}",
-        top_module="TopModule",
-        ports=None,
-        oracle=ReferenceOracle(golden="", golden_top="TopModule"),
-    )
-    for number in range(6)
-]
 WAIT_S = 300.0  # for anything that a child does; it takes well under a second
 
 

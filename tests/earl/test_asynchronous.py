@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from asynchronous_runs import PROBLEMS, OpenFarm, assert_same_end, by_checksum, make_config, metrics_of
+from asynchronous_runs import OpenFarm, assert_same_end, make_config
 from fake_farm import FakeFarm
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import build_tiny_model
+from trainer_runs import PROBLEMS, by_checksum, metrics_of
 
 from earl import checkpoint
 from earl.asynchronous import spool as spool_module

@@ -4,7 +4,8 @@ import sys
 import types
 
 import pytest
-from test_train import PROBLEMS, FakeFarm, _by_checksum, _config, _metrics
+from fake_farm import FakeFarm
+from trainer_runs import PROBLEMS, by_checksum, make_config, metrics_of
 
 from earl.backends import Backends, check_backends
 from earl.config import LogConfig, config_from_dict
@@ -75,11 +76,11 @@ def test_a_backend_that_raises_never_stops_a_run(monkeypatch, tiny_policy, tmp_p
     ends = {}
     monkeypatch.setitem(sys.modules, "wandb", _Recorder(broken))
     for name, backends in (("without", ()), ("with", ("wandb",))):
-        config = _config(tiny_policy, tmp_path, name, train={"num_steps": 2}, log={"backends": backends})
+        config = make_config(tiny_policy, tmp_path, name, train={"num_steps": 2}, log={"backends": backends})
         run, warnings = RunFolder.create(config, default_name="x"), []
-        result = train(config, run, PROBLEMS, FakeFarm(_by_checksum), hooks=Hooks(warn=warnings.append))
+        result = train(config, run, PROBLEMS, FakeFarm(by_checksum), hooks=Hooks(warn=warnings.append))
         assert result.num_steps == 2
-        ends[name] = (_metrics(run), (result.checkpoint.folder / "model.safetensors").read_bytes())
+        ends[name] = (metrics_of(run), (result.checkpoint.folder / "model.safetensors").read_bytes())
         assert ["wandb takes no metrics" in warning for warning in warnings] == [True] * len(backends)
     assert ends["with"] == ends["without"]
 

@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_train import PROBLEMS, FakeFarm, _by_checksum, _config
+from fake_farm import FakeFarm
+from trainer_runs import PROBLEMS, by_checksum, make_config
 
 from earl.farm_metrics import FarmMeter
 from earl.run_folder import RunFolder
@@ -45,9 +46,9 @@ def test_a_judge_that_cannot_be_asked_or_was_started_anew_gives_no_metric_and_st
 
 
 def test_every_row_of_a_run_has_them_beside_those_of_the_verdicts(tiny_policy, tmp_path):
-    config = _config(tiny_policy, tmp_path, "run", train={"num_steps": 2})
+    config = make_config(tiny_policy, tmp_path, "run", train={"num_steps": 2})
     run = RunFolder.create(config, default_name="x")
-    train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    train(config, run, PROBLEMS, FakeFarm(by_checksum))
     rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     assert [(row["perf/sim/judged"], row["perf/verdicts_reused"]) for row in rows] == [(8.0, 0.0)] * 2
     assert all(0 <= row["sim/passed"] <= 1 for row in rows)

@@ -6,7 +6,8 @@ from contextlib import nullcontext
 import pytest
 from click.testing import CliRunner
 from fake_farm import FakeFarm
-from test_train import PROBLEMS, _assert_same_end, _by_checksum, _config, _metrics
+from test_train import _assert_same_end
+from trainer_runs import PROBLEMS, by_checksum, make_config, metrics_of
 
 from earl import checkpoint, farm_wait
 from earl.cli import train as cli_train
@@ -146,7 +147,7 @@ class _LostFarm(FakeFarm):
     """Fails jobs from number `first` on, `num_lost` of them, in one of the ways in which a farm is lost."""
 
     def __init__(self, how, first, num_lost):
-        super().__init__(_by_checksum)
+        super().__init__(by_checksum)
         self._how, self._lost = how, range(first, first + num_lost)
         self.num_asked = 0
 
@@ -170,38 +171,38 @@ class _LostFarm(FakeFarm):
 @pytest.fixture(scope="module")
 def unbroken(tiny_policy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    config = _config(tiny_policy, folder, "whole", train={"num_steps": 3})
+    config = make_config(tiny_policy, folder, "whole", train={"num_steps": 3})
     run = RunFolder.create(config, default_name="x")
-    return run, train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    return run, train(config, run, PROBLEMS, FakeFarm(by_checksum))
 
 
 # Steps ask for 8 verdicts each. Step 2 loses all of them, and for the first two ways more, asked for again.
 @pytest.mark.parametrize(("how", "num_lost"), [("refused", 12), ("unreachable", 20), ("tool errors", 8)])
 def test_a_short_outage_leaves_no_trace(tiny_policy, tmp_path, monkeypatch, unbroken, how, num_lost):
     monkeypatch.setattr(farm_wait, "_FIRST_PAUSE_S", 0.001)
-    config = _config(tiny_policy, tmp_path, "run", train={"num_steps": 3})
+    config = make_config(tiny_policy, tmp_path, "run", train={"num_steps": 3})
     run, warnings = RunFolder.create(config, default_name="x"), []
     farm = _LostFarm(how, first=9, num_lost=num_lost)
     result = train(config, run, PROBLEMS, farm, hooks=Hooks(warn=warnings.append))
     assert any("Waiting for the judge" in warning for warning in warnings)
     whole_run, whole = unbroken
     _assert_same_end(whole, result)
-    assert _metrics(run) == _metrics(whole_run)
+    assert metrics_of(run) == metrics_of(whole_run)
 
 
 @pytest.mark.parametrize("how", ["refused", "unreachable", "tool errors"])
 def test_a_long_outage_ends_with_a_checkpoint_and_nothing_is_trained_on(tiny_policy, tmp_path, unbroken, how):
     options = {"train": {"num_steps": 3}, "verifier": {"wait_s": 0.01}}
-    config = _config(tiny_policy, tmp_path, "run", **options)
+    config = make_config(tiny_policy, tmp_path, "run", **options)
     run = RunFolder.create(config, default_name="x")
     with pytest.raises(FarmLost):
         train(config, run, PROBLEMS, _LostFarm(how, first=9, num_lost=10**6))
     assert checkpoint.newest(run.checkpoints).step == 1
-    assert [row["step"] for row in _metrics(run)] == [1]
-    again = FakeFarm(_by_checksum)
+    assert [row["step"] for row in metrics_of(run)] == [1]
+    again = FakeFarm(by_checksum)
     whole_run, whole = unbroken
     _assert_same_end(whole, train(config, run, PROBLEMS, again, is_resumed=True))
-    assert _metrics(run) == _metrics(whole_run)
+    assert metrics_of(run) == metrics_of(whole_run)
 
 
 def test_the_command_says_how_to_go_on_and_ends_with_exit_code_three(tiny_policy, tmp_path, monkeypatch):

@@ -5,8 +5,9 @@ import json
 
 import pytest
 import torch
+from fake_farm import FakeFarm
 from safetensors.torch import load_file
-from test_train import PROBLEMS, FakeFarm, _by_checksum, _config, _metrics
+from trainer_runs import PROBLEMS, by_checksum, make_config, metrics_of
 
 from earl import checkpoint, step
 from earl.guard import TrainingDiverged
@@ -41,11 +42,11 @@ def _broken(monkeypatch, is_broken, fault=FAULTS["nan gradient"]):
 
 def _train(tiny_policy, tmp_path, warnings=None, **train_options):
     options = {"checkpoint_every": 1, "keep_checkpoints": 9} | train_options
-    config = _config(tiny_policy, tmp_path, "run", train=options)
+    config = make_config(tiny_policy, tmp_path, "run", train=options)
     run = RunFolder.create(config, default_name="x")
     hooks = Hooks() if warnings is None else Hooks(warn=warnings.append)
     return run, lambda is_resumed=False: train(
-        config, run, PROBLEMS, FakeFarm(_by_checksum), hooks=hooks, is_resumed=is_resumed
+        config, run, PROBLEMS, FakeFarm(by_checksum), hooks=hooks, is_resumed=is_resumed
     )
 
 
@@ -68,7 +69,7 @@ def test_the_update_is_left_out_and_its_batch_kept(tiny_policy, tmp_path, monkey
     assert _are_equal(before, after)
     assert all(_are_equal(state, same_optimizer[index]) for index, state in optimizer.items())
     assert not _are_equal(after, later)
-    rows = _metrics(run)
+    rows = metrics_of(run)
     assert [row["update/skipped"] for row in rows] == [0, 1, 0]
     assert ["loss" in row for row in rows] == [True, False, True]
     folder = run.path / "skipped" / "step_000002_update_1"
@@ -89,7 +90,7 @@ def test_the_other_mini_batches_still_train(tiny_policy, tmp_path, monkeypatch):
     run, go = _train(tiny_policy, tmp_path, num_steps=2, num_minibatches=2)
     go()
     assert [_saved(run, number)[1][0]["step"].item() for number in (1, 2)] == [1.0, 3.0]
-    first, second = _metrics(run)
+    first, second = metrics_of(run)
     assert (first["update/skipped"], second["update/skipped"]) == (1, 0)
     assert first["loss"] == first["loss"]  # that of the update that was made: no NaN
     logged = [json.loads(line) for line in run.completions_path(1).read_text().splitlines()]
@@ -107,7 +108,7 @@ def test_three_steps_in_a_row_stop_the_run_with_the_last_good_weights(tiny_polic
     saved = checkpoint.newest(run.checkpoints)
     assert saved.step == 7
     assert _are_equal(_saved(run, 4)[0], _saved(run, 7)[0])
-    assert [row["step"] for row in _metrics(run)] == list(range(1, 8))
+    assert [row["step"] for row in metrics_of(run)] == list(range(1, 8))
     assert go(is_resumed=True).num_steps == 9  # the faults are over
 
 

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from fake_farm import FakeFarm
 from safetensors.torch import load_file
-from test_train import PROBLEMS, _by_checksum, _metrics
+from trainer_runs import PROBLEMS, by_checksum, metrics_of
 from transformers import AutoModelForCausalLM
 
 from earl import forward, lora
@@ -48,7 +48,7 @@ def _config(tiny_policy, tmp_path, name, **sections):
 
 def _train(config, farm=None, **options):
     run = RunFolder.create(config, default_name="x")
-    return train(config, run, PROBLEMS, farm or FakeFarm(_by_checksum), **options), run
+    return train(config, run, PROBLEMS, farm or FakeFarm(by_checksum), **options), run
 
 
 def _adapted(model, *, is_moved=True, **settings):
@@ -148,7 +148,7 @@ def test_learning_rate_zero_keeps_ratios_at_one(tiny_policy, tmp_path):
     trained, _ = _train(_config(tiny_policy, tmp_path, "moved"))
     path = {"path": str(trained.checkpoint.folder), "dtype": "float32"}
     _, run = _train(_config(tiny_policy, tmp_path, "still", model=path, train={"learning_rate": 0.0}))
-    rows = _metrics(run)
+    rows = metrics_of(run)
     assert max(row["sampler/log_ratio_abs_max"] for row in rows) < 1e-4
     assert all(row["grad_norm"] > 0 for row in rows)
 
@@ -161,12 +161,12 @@ def test_a_resumed_run_ends_as_an_unbroken_one_and_leaves_the_base_alone(tiny_po
     hooks = Hooks(should_stop=lambda: len(done) >= 2, on_step=lambda *_: done.append(None))
     first, run = _train(config, hooks=hooks)
     assert first.num_steps == 2
-    resumed = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    resumed = train(config, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     ends = [load_file(result.checkpoint.folder / "adapter_model.safetensors") for result in (whole, resumed)]
     assert ends[0].keys() == ends[1].keys()
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
-    assert _metrics(whole_run) == _metrics(run)
-    kls = [row["kl"] for row in _metrics(run)]
+    assert metrics_of(whole_run) == metrics_of(run)
+    kls = [row["kl"] for row in metrics_of(run)]
     assert kls[0] < 1e-6 < kls[1]
     assert (kls[2] < 1e-6) is ("reference" in kl)  # renewed after the second step
     assert (tiny_policy / "model.safetensors").read_bytes() == weights
@@ -175,16 +175,16 @@ def test_a_resumed_run_ends_as_an_unbroken_one_and_leaves_the_base_alone(tiny_po
 
 def test_a_run_under_adapters_goes_on_when_its_base_has_moved(tiny_policy, tmp_path):
     whole = _config(tiny_policy, tmp_path, "whole", lora={"rank": 2}, train={"num_steps": 2})
-    expected = train(whole, RunFolder.create(whole, default_name="x"), PROBLEMS, FakeFarm(_by_checksum))
+    expected = train(whole, RunFolder.create(whole, default_name="x"), PROBLEMS, FakeFarm(by_checksum))
     first, second = tmp_path / "first", tmp_path / "second"
     shutil.copytree(tiny_policy, first)
     config = _config(first, tmp_path, "moved", lora={"rank": 2}, train={"num_steps": 1})
     run = RunFolder.create(config, default_name="x")
-    train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    train(config, run, PROBLEMS, FakeFarm(by_checksum))
     first.rename(second)
     config = _config(second, tmp_path, "moved", lora={"rank": 2}, train={"num_steps": 2})
     reopen(run.path, config, problem_digests(PROBLEMS), is_forced=False, tell=pytest.fail)
-    resumed = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    resumed = train(config, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     ends = [load_file(result.checkpoint.folder / "adapter_model.safetensors") for result in (expected, resumed)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     kept = json.loads((resumed.checkpoint.folder / "adapter_config.json").read_text())
@@ -285,7 +285,7 @@ def test_without_a_rank_an_adapter_is_merged_and_everything_trains(tiny_policy, 
     full = _config(tiny_policy, tmp_path, "full", model={"path": str(folder)}, lora={"rank": 0}, kl={"beta": 0.1})
     result, run = _train(full)
     assert (result.checkpoint.folder / "model.safetensors").is_file()
-    assert _metrics(run)[0]["kl"] < 1e-6
+    assert metrics_of(run)[0]["kl"] < 1e-6
 
 
 @pytest.mark.parametrize(

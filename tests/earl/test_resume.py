@@ -10,8 +10,10 @@ import numpy
 import pytest
 import torch
 from click.testing import CliRunner
-from test_train import PROBLEMS, FakeFarm, _assert_same_end, _by_checksum, _config, _metrics
+from fake_farm import FakeFarm
+from test_train import _assert_same_end
 from tiny import build_tiny_model
+from trainer_runs import PROBLEMS, by_checksum, make_config, metrics_of
 
 from earl import checkpoint
 from earl.cli import cli
@@ -39,9 +41,9 @@ def policy(tiny_policy, tmp_path_factory):
 def finished(policy, tmp_path_factory):
     """A run of two steps with a checkpoint of each, its config, and where it lies."""
     folder = tmp_path_factory.mktemp("finished")
-    config = _config(policy, folder, "run", train={"num_steps": 2, "checkpoint_every": 1})
+    config = make_config(policy, folder, "run", train={"num_steps": 2, "checkpoint_every": 1})
     run = RunFolder.create(config, default_name="x")
-    train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    train(config, run, PROBLEMS, FakeFarm(by_checksum))
     return run, config
 
 
@@ -89,19 +91,19 @@ def test_a_forced_change_reaches_the_optimiser(copied):
     run, config = copied
     other = _changed(config, train={"num_steps": 3, "weight_decay": 0.25}, optimizer={"params": {"beta2": 0.95}})
     _reopen(run, other, is_forced=True)
-    result = train(other, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    result = train(other, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     matrices, vectors = torch.load(result.checkpoint.folder / "optimizer.pt", weights_only=True)["param_groups"]
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.25, 0.0)
     assert matrices["betas"] == vectors["betas"] == (0.9, 0.95)
 
 
 def test_a_forced_change_of_the_order_of_problems_is_taken(policy, tmp_path):
-    config = _config(policy, tmp_path, "run", problems={"order": "adaptive"}, train={"num_steps": 1})
+    config = make_config(policy, tmp_path, "run", problems={"order": "adaptive"}, train={"num_steps": 1})
     run = RunFolder.create(config, default_name="x")
-    train(config, run, PROBLEMS, FakeFarm(_by_checksum))
+    train(config, run, PROBLEMS, FakeFarm(by_checksum))
     other = _changed(config, problems={"order": "shuffled"}, train={"num_steps": 2})
     _reopen(run, other, is_forced=True)
-    assert train(other, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True).num_steps == 2
+    assert train(other, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True).num_steps == 2
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_what_is_harmless_may_change(copied):
     )
     assert _reopen(run, other)[1] == []
     assert run.config() == other
-    result = train(_changed(config, train={"num_steps": 3}), run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    result = train(_changed(config, train={"num_steps": 3}), run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     assert result.num_steps == 3
 
 
@@ -209,12 +211,12 @@ def test_a_run_killed_before_its_first_checkpoint_is_checked_and_starts_over(cop
         _reopen(run, _changed(config, train={"learning_rate": 0.5}))
     with pytest.raises(UsageError, match=r"problems: 1 removed \(p0\)"):
         _reopen(run, config, PROBLEMS[1:])
-    farm = FakeFarm(_by_checksum)
+    farm = FakeFarm(by_checksum)
     again = train(config, _reopen(run, config)[0], PROBLEMS, farm, is_resumed=True)
     assert farm.num_submitted == 0  # every verdict is in the journal
     whole = dataclasses.replace(again, checkpoint=checkpoint.newest(finished[0].checkpoints))
     _assert_same_end(whole, again)
-    assert _metrics(run) == _metrics(finished[0])
+    assert metrics_of(run) == metrics_of(finished[0])
 
 
 def test_a_checkpoint_is_gone_back_to_on_request(copied, finished):
@@ -226,7 +228,7 @@ def test_a_checkpoint_is_gone_back_to_on_request(copied, finished):
     assert checkpoint.newest(run.checkpoints).folder == chosen
     steps = []
     hooks = Hooks(on_step=lambda step, num_steps, metrics: steps.append(step))
-    again = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True, hooks=hooks)
+    again = train(config, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True, hooks=hooks)
     assert steps == [2]
     whole = dataclasses.replace(again, checkpoint=checkpoint.newest(finished[0].checkpoints))
     _assert_same_end(whole, again)
@@ -293,7 +295,7 @@ def test_a_damaged_line_of_the_journal_is_judged_again_and_told_of(copied, tmp_p
     run, config = copied
     shutil.copy(path, run.path / "verdicts.jsonl")
     warnings = []
-    train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True, hooks=Hooks(warn=warnings.append))
+    train(config, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True, hooks=Hooks(warn=warnings.append))
     assert warnings == ["2 lines of the journal verdicts.jsonl are damaged; these are judged again"]
 
 
@@ -302,7 +304,7 @@ def test_completions_of_steps_after_the_checkpoint_are_removed(copied):
     keep = run.completions_path(2).read_text()
     for name in ("step_000003.jsonl", ".step_000004.jsonl.partial", "step_000012.parquet"):
         (run.completions_folder / name).write_text('{"step": 3, "te')
-    train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
+    train(config, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     assert sorted(os.listdir(run.completions_folder)) == ["step_000001.jsonl", "step_000002.jsonl"]
     assert run.completions_path(2).read_text() == keep
 

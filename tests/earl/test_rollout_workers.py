@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from asynchronous_runs import PROBLEMS, OpenFarm, assert_same_end, by_checksum, make_config, metrics_of
+from asynchronous_runs import OpenFarm, assert_same_end, make_config
 from fake_farm import FakeFarm
 from serving import serving, wait_for
+from trainer_runs import PROBLEMS, by_checksum, metrics_of
 
 from earl import checkpoint
 from earl.hooks import Hooks
