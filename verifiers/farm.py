@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import UsageError
 from toolchain.sandbox import choose_rung
 from toolchain.tool import find_tool
 from verifiers.arbiter import Arbiter, is_batch_alarm, our_fault
@@ -21,8 +21,9 @@ from verifiers.breaker import CircuitBreaker
 from verifiers.cache import DiskCache
 from verifiers.connect import judge_all
 from verifiers.farm_stats import FarmStats, Tally
-from verifiers.job_queue import MAX_GROUP, JobQueue
+from verifiers.job_queue import MAX_GROUP
 from verifiers.judgement import VERDICT, Answer, Job, Judgement, Source, WorkerSettings
+from verifiers.pending_jobs import PendingJobs
 from verifiers.slot import Slot
 from verifiers.types import Problem, Verdict
 
@@ -60,15 +61,11 @@ class Farm:
         self._cache = None if cache is None else DiskCache(cache)
         path = "" if cache is None else str(cache.absolute())
         settings = WorkerSettings(isolation=self.isolation, cache=path, audit_fraction=audit_fraction)
-        self._stall_s = job_wall_s * (MAX_GROUP + 4)  # a group, then a member again: none takes longer
-        self._max_queued = max_queued
-        self._queue = JobQueue(max_jobs=max_queued)
+        stall_s = job_wall_s * (MAX_GROUP + 4)  # a group, then a member again: none takes longer
         self._breaker = CircuitBreaker()
         self._tally = Tally()
-        self._arbiter = Arbiter(isolation=self.isolation, tally=self._tally, wait_s=self._stall_s * num_workers)
-        self._under_way: dict[Job, Future[Judgement]] = {}
-        self._lock = threading.Lock()
-        self._is_closed = False
+        self._jobs = PendingJobs(self._tally, max_queued=max_queued, stall_s=stall_s)
+        self._arbiter = Arbiter(isolation=self.isolation, tally=self._tally, wait_s=stall_s * num_workers)
         self._slots = [Slot(settings, job_wall_s=job_wall_s) for _ in range(num_workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(slot,), name=f"farm-{number}", daemon=True)
@@ -93,28 +90,8 @@ class Farm:
         A full queue is waited for, or raises Overloaded when not `is_blocking`. Raises InfrastructureError when the
         farm is closed or fails fast, DeadlineExceeded when a full queue does not move.
         """
-        if not seeds:
-            raise UsageError("a judgement needs at least one seed, got none; use EVAL_SEEDS or group_seed.")
         self._breaker.check()
-        # Half a surrogate pair cannot be written to a file or a wire: it becomes a question mark, of the same length.
-        text = completion_text.encode(errors="replace").decode()
-        job = Job(problem=problem, completion_text=text, seeds=seeds)
-        with self._lock:
-            if self._is_closed:
-                raise InfrastructureError("a job was submitted to a farm that is closed; open a new one.")
-            self._tally.add("num_submitted")
-            future = self._under_way.get(job)
-            if future is not None:
-                self._tally.add("num_shared")
-                return future
-            future = self._under_way[job] = Future()
-            future.set_running_or_notify_cancel()  # it cannot be cancelled: others may share it
-        try:
-            self._queue.put(job, is_blocking=is_blocking, stall_s=self._stall_s)
-        except InfrastructureError as error:
-            self._fail(job, error)
-            raise
-        return future
+        return self._jobs.submit(problem, completion_text, seeds, is_blocking=is_blocking)
 
     def judge_all(
         self,
@@ -126,14 +103,12 @@ class Farm:
 
     def stats(self) -> FarmStats:
         """How the farm stands, and what it has done so far."""
-        with self._lock:
-            num_under_way = len(self._under_way)
-        num_queued = len(self._queue)
+        num_queued, num_unsettled = self._jobs.num_queued, self._jobs.num_unsettled
         now = FarmStats(
             num_workers=len(self._slots),
             num_queued=num_queued,
-            num_running=max(0, num_under_way - num_queued),
-            max_queued=self._max_queued,
+            num_running=max(0, num_unsettled - num_queued),
+            max_queued=self._jobs.max_queued,
             breaker=self._breaker.state,
             num_workers_started=sum(slot.num_started for slot in self._slots),
             num_workers_lost=sum(slot.num_lost for slot in self._slots),
@@ -142,10 +117,7 @@ class Farm:
 
     def close(self) -> None:
         """End the farm: jobs not yet judged fail with InfrastructureError, and all workers are killed. Idempotent."""
-        with self._lock:
-            self._is_closed = True
-        for job in self._queue.close():
-            self._fail(job, InfrastructureError("the farm was closed before this job was judged."))
+        self._jobs.close()
         for slot in self._slots:
             slot.close()
         for thread in self._threads:
@@ -155,7 +127,7 @@ class Farm:
 
     def _serve(self, slot: Slot) -> None:
         try:
-            while (jobs := self._queue.take()) is not None:
+            while (jobs := self._jobs.take()) is not None:
                 self._serve_jobs(slot, jobs)
         finally:
             slot.drop()
@@ -173,8 +145,8 @@ class Farm:
                 left.pop(0)
         except Exception as error:  # the boundary of a job: whatever happens belongs to its future
             for job in left:
-                self._fail(job, error)
-            if left and not self._is_closed:
+                self._jobs.fail(job, error)
+            if left and not self._jobs.is_closed:
                 self._breaker.record(left[0].problem.problem_id, str(error), is_trial=is_trial)
 
     def _settle(self, job: Job, answer: Answer) -> None:
@@ -189,9 +161,7 @@ class Farm:
         elif self._cache is not None and answer.key and verdict.is_scored:
             self._cache.put(answer.key, VERDICT.dump_json(verdict))
             self._tally.add("num_cache_faults", self._cache.take_faults())
-        with self._lock:
-            future = self._under_way.pop(job)
-        future.set_result(answer.judgement)
+        self._jobs.settle(job, answer.judgement)
 
     def _audit(self, job: Job, answer: Answer, stored: Verdict) -> None:
         self._tally.add("num_audits")
@@ -205,10 +175,3 @@ class Farm:
             "the cache held another verdict on a candidate of %s than a new run gives (%s, now %s); it was dropped",
             *(job.problem.problem_id, stored.outcome, fresh.outcome),
         )
-
-    def _fail(self, job: Job, error: Exception) -> None:
-        with self._lock:
-            future = self._under_way.pop(job, None)
-        if future is not None:  # else it was answered before the error came
-            self._tally.add("num_failed")
-            future.set_exception(error)

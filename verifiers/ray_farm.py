@@ -14,11 +14,12 @@ from types import TracebackType
 import ray
 
 from toolchain.diagnostics import Diagnostic
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import InfrastructureError
 from verifiers.connect import FarmSettings, judge_all
 from verifiers.farm_stats import FarmStats, Tally
-from verifiers.job_queue import MAX_GROUP, JobQueue
+from verifiers.job_queue import MAX_GROUP
 from verifiers.judgement import GroupJob, Job, Judgement
+from verifiers.pending_jobs import PendingJobs
 from verifiers.ray_worker import ActorLost, RayWorker
 from verifiers.types import Outcome, Problem, Stage, Verdict
 
@@ -44,11 +45,9 @@ class RayFarm:
     def __init__(self, address: str, settings: FarmSettings) -> None:
         self._owns_connection = _connect(address)
         self._settings = FarmSettings(num_workers=1, isolation=settings.isolation, cache=settings.cache)
-        self._queue = JobQueue(max_jobs=_MAX_QUEUED)
         self._tally = Tally()
-        self._under_way: dict[Job, Future[Judgement]] = {}
+        self._jobs = PendingJobs(self._tally, max_queued=_MAX_QUEUED, stall_s=_CALL_S)
         self._lock = threading.Lock()
-        self._is_closed = False
         self._identity: dict[str, str] | None = None
         self._workers: list[RayWorker | None] = [None] * settings.num_workers
         self._threads: list[threading.Thread] = []
@@ -72,25 +71,7 @@ class RayFarm:
 
     def submit(self, problem: Problem, completion_text: str, seeds: tuple[int, ...]) -> "Future[Judgement]":
         """Queue a completion. Equal jobs under way share one future. A full queue is waited for."""
-        if not seeds:
-            raise UsageError("a judgement needs at least one seed, got none; use EVAL_SEEDS or group_seed.")
-        text = completion_text.encode(errors="replace").decode()  # as the local farm does
-        job = Job(problem=problem, completion_text=text, seeds=seeds)
-        with self._lock:
-            self._check_open()
-            self._tally.add("num_submitted")
-            future = self._under_way.get(job)
-            if future is not None:
-                self._tally.add("num_shared")
-                return future
-            future = self._under_way[job] = Future()
-            future.set_running_or_notify_cancel()  # it cannot be cancelled: others may share it
-        try:
-            self._queue.put(job, is_blocking=True, stall_s=_CALL_S)
-        except InfrastructureError as error:
-            self._fail(job, error)
-            raise
-        return future
+        return self._jobs.submit(problem, completion_text, seeds, is_blocking=True)
 
     def judge_all(
         self,
@@ -102,28 +83,24 @@ class RayFarm:
 
     def stats(self) -> FarmStats:
         """How the farm stands, and what it has done so far. The counters of the actors' own farms are not in it."""
-        with self._lock:
-            num_under_way = len(self._under_way)
-        num_queued = len(self._queue)
+        num_queued, num_unsettled = self._jobs.num_queued, self._jobs.num_unsettled
         return self._tally.fill_in(
             FarmStats(
                 num_workers=len(self._workers),
                 num_queued=num_queued,
-                num_running=max(0, num_under_way - num_queued),
-                max_queued=_MAX_QUEUED,
+                num_running=max(0, num_unsettled - num_queued),
+                max_queued=self._jobs.max_queued,
             )
         )
 
     def close(self) -> None:
         """End the farm: jobs not yet judged fail with InfrastructureError, and all actors end. Idempotent."""
         with self._lock:
-            if self._is_closed:
+            if self._jobs.is_closed:
                 return
-            self._is_closed = True
+            self._jobs.close()
             # An actor that judges is killed; an idle one is ended in good order by its thread.
-            doomed = [worker for worker in self._workers if worker is not None] if self._under_way else []
-        for job in self._queue.close():
-            self._fail(job, InfrastructureError("the farm was closed before this job was judged."))
+            doomed = [worker for worker in self._workers if worker is not None] if self._jobs.num_unsettled else []
         for worker in doomed:
             worker.kill()
         for thread in self._threads:
@@ -132,7 +109,7 @@ class RayFarm:
             ray.shutdown()
 
     def _serve(self, slot: int) -> None:
-        while (jobs := self._queue.take()) is not None:
+        while (jobs := self._jobs.take()) is not None:
             self._serve_group(slot, jobs)
         worker = self._workers[slot]
         if worker is not None:
@@ -143,11 +120,11 @@ class RayFarm:
             judgements = self._judge(slot, jobs)
         except Exception as error:  # the boundary of a group: whatever happens belongs to its futures
             for job in jobs:
-                self._fail(job, error)
+                self._jobs.fail(job, error)
         else:
             for job, judgement in zip(jobs, judgements, strict=True):
                 self._tally.judged(job.problem.problem_id, judgement.verdict)
-                self._finish(job).set_result(judgement)
+                self._jobs.settle(job, judgement)
 
     def _judge(self, slot: int, jobs: tuple[Job, ...]) -> list[Judgement]:
         """The judgements of a group. If actors die of it, each member is tried alone, and only the culprit is lost."""
@@ -195,7 +172,7 @@ class RayFarm:
         self._tally.add("num_workers_started")
         with self._lock:  # so that `close` either sees the new worker or keeps it from being used
             identity = self._identity = self._identity or worker.identity
-            if not self._is_closed and worker.identity == identity:
+            if not self._jobs.is_closed and worker.identity == identity:
                 self._workers[slot] = worker
                 return worker
         worker.close()
@@ -210,16 +187,8 @@ class RayFarm:
         self._workers[slot] = None
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._jobs.is_closed:
             raise InfrastructureError("the farm was closed before this job was judged.")
-
-    def _fail(self, job: Job, error: Exception) -> None:
-        self._tally.add("num_failed")
-        self._finish(job).set_exception(error)
-
-    def _finish(self, job: Job) -> "Future[Judgement]":
-        with self._lock:
-            return self._under_way.pop(job)
 
 
 def _connect(address: str) -> bool:
