@@ -43,9 +43,7 @@ def test_equal_jobs_share_a_future_until_it_is_settled(pending, tally):
     assert (pending.num_queued, pending.num_unsettled) == (1, 1)
     [job] = pending.take()
     assert (pending.num_queued, pending.num_unsettled) == (0, 1)
-    assert (
-        pending.submit(_problem(), "a", (1,), is_blocking=True) is first
-    )  # taken, not answered
+    assert pending.submit(_problem(), "a", (1,), is_blocking=True) is first  # taken, not answered
     answer = _judgement()
     pending.settle(job, answer)
     assert first.result(0) is answer
