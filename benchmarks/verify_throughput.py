@@ -27,7 +27,7 @@ from verifiers.farm import Farm
 from verifiers.golden import harness_of
 from verifiers.simulate import SIMULATE_LIMITS
 from verifiers.stimulus import draw_stimulus
-from verifiers.testbench import build_testbench, row_file_name, row_file_text
+from verifiers.testbench import build_testbench, row_file_name
 from verifiers.types import Candidate, Outcome
 from verifiers.verify import Verifier
 
@@ -135,7 +135,7 @@ def _bare_folders(group: Group, parent: Path) -> list[Path]:
         folder.mkdir(parents=True)
         folder.joinpath("testbench.v").write_text(testbench.text)
         folder.joinpath("design.v").write_text(text)
-        folder.joinpath(row_file_name(0)).write_text(row_file_text(stimulus))
+        folder.joinpath(row_file_name(0)).write_text(stimulus.row_file)
         folders.append(folder)
     return folders
 

@@ -142,7 +142,7 @@ def _play_together(
     goldens = verifier.goldens.runs(reference, seeds)
     result = verifier.simulator.simulate(
         tuple(designs.values()),
-        tuple(golden.playback for golden in goldens),
+        tuple(golden.stimulus for golden in goldens),
         ports=harness.ports,
         protocol=harness.protocol,
     )

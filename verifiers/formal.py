@@ -14,9 +14,8 @@ from toolchain.sandbox import choose_rung
 from toolchain.yosys import find_pyosys
 from verifiers.formal_job import FORMAL_ANSWER, FormalAnswer, FormalJob, FormalOutcome
 from verifiers.formal_process import PersistentProver
-from verifiers.simulate import Design, Failure, Playback, Simulator, local_executor
+from verifiers.simulate import Design, Failure, Simulator, local_executor
 from verifiers.stimulus import Stimulus
-from verifiers.testbench import row_file_text
 from verifiers.trace import compare, expectation_of
 from verifiers.types import FirstMismatch, Port, Protocol
 
@@ -111,11 +110,10 @@ class FormalProver:
 
     def _replay(self, job: FormalJob, stimulus: Stimulus) -> FirstMismatch | str:
         """Where the simulator sees the difference too, or why it does not: each design in a process of its own."""
-        playback = Playback(row_file=row_file_text(stimulus), num_rows=len(stimulus.rows))
         traces = []
         for text, top in ((job.golden, job.golden_top), (job.candidate, job.candidate_top)):
             designs = (Design(text=text, top=top),)
-            played = self._simulator.simulate(designs, (playback,), ports=job.ports, protocol=job.protocol)
+            played = self._simulator.simulate(designs, (stimulus,), ports=job.ports, protocol=job.protocol)
             if isinstance(played, Failure):
                 return f"a counterexample could not be replayed: {top} ended at {played.stage} ({played.ending})"
             traces.append(played.traces[0][0])
@@ -128,4 +126,4 @@ class FormalProver:
 
 def _stimulus(job: FormalJob, answer: FormalAnswer) -> Stimulus:
     inputs = tuple(port for port in job.ports if port.direction == "input")
-    return Stimulus(seed=0, inputs=inputs, rows=answer.rows, first_scored_row=answer.first_scored_row)
+    return Stimulus.of_rows(answer.rows, inputs=inputs, first_scored_row=answer.first_scored_row)

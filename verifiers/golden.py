@@ -11,9 +11,8 @@ from verifiers.errors import ProblemError, fault_of_golden
 from verifiers.infer import constant_outputs, infer_protocol
 from verifiers.interface import ports_of
 from verifiers.lexer import LexemeKind, lex
-from verifiers.simulate import Design, Failure, Image, Playback, Simulator
+from verifiers.simulate import Design, Failure, Image, Simulator
 from verifiers.stimulus import Stimulus, draw_stimulus
-from verifiers.testbench import row_file_text
 from verifiers.trace import Expectation, Trace, expectation_of
 from verifiers.trace_store import TraceStore
 from verifiers.types import Port, Problem, Protocol, ReferenceOracle
@@ -42,14 +41,8 @@ class GoldenRun:
     """A golden's trace and the stimulus that it belongs to."""
 
     stimulus: Stimulus
-    row_file: str
     trace: Trace
     expectation: Expectation
-
-    @property
-    def playback(self) -> Playback:
-        """The stimulus as a simulator wants it."""
-        return Playback(row_file=self.row_file, num_rows=len(self.stimulus.rows))
 
 
 class GoldenRuns:
@@ -60,7 +53,7 @@ class GoldenRuns:
 
     def __init__(self, simulator: Simulator, store: TraceStore | None = None) -> None:
         self._simulator = simulator
-        known = functools.partial(self._draw_and_run, store=store)
+        known = self._draw_and_run if store is None else functools.partial(self._look_up_or_run, store=store)
         self._cached_run = functools.lru_cache(maxsize=_NUM_TRACES)(known)
         self._images: OrderedDict[tuple[ReferenceOracle, Harness], Image] = OrderedDict()  # the most recent last
 
@@ -87,48 +80,43 @@ class GoldenRuns:
         except InfrastructureError as error:
             raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
-    def _draw_and_run(
-        self, oracle: ReferenceOracle, harness: Harness, seed: int, store: TraceStore | None = None
-    ) -> GoldenRun:
+    def _look_up_or_run(self, oracle: ReferenceOracle, harness: Harness, seed: int, store: TraceStore) -> GoldenRun:
+        ports, protocol, literals = harness.ports, harness.protocol, harness.literals
+        key = store.key(oracle.golden, oracle.golden_top, ports=ports, protocol=protocol, literals=literals, seed=seed)
+        inputs = tuple(port for port in ports if port.direction == "input")
+        stored = store.get(key, inputs=inputs, seed=seed)
+        if stored is not None:
+            return _golden_run(*stored)
+        run = self._draw_and_run(oracle, harness, seed)
+        store.put(key, run.stimulus, run.trace)
+        return run
+
+    def _draw_and_run(self, oracle: ReferenceOracle, harness: Harness, seed: int) -> GoldenRun:
         """The run under the usual stimulus, or under a steadier one where an output never moved that could."""
         stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=harness.literals)
-        run = self._look_up_or_run(oracle, harness, stimulus, store)
+        run = self._run(oracle, harness, stimulus)
         if harness.protocol.clocks and _has_stuck_output(run, oracle):
             literals = harness.literals
             stimulus = draw_stimulus(harness.ports, harness.protocol, seed, literals=literals, is_steady=True)
-            run = self._look_up_or_run(oracle, harness, stimulus, store)
+            run = self._run(oracle, harness, stimulus)
         return run
 
-    def _look_up_or_run(
-        self, oracle: ReferenceOracle, harness: Harness, stimulus: Stimulus, store: TraceStore | None
-    ) -> GoldenRun:
-        row_file = row_file_text(stimulus)
-        if store is None:
-            return self._run(oracle, harness, stimulus, row_file)
-        key = store.key(oracle.golden, oracle.golden_top, harness.ports, harness.protocol, row_file)
-        trace = store.get(key)
-        if trace is not None:
-            return _golden_run(stimulus, row_file, trace)
-        run = self._run(oracle, harness, stimulus, row_file)
-        store.put(key, run.trace)
-        return run
-
-    def _run(self, oracle: ReferenceOracle, harness: Harness, stimulus: Stimulus, row_file: str) -> GoldenRun:
-        result = self._play(oracle, harness, Playback(row_file=row_file, num_rows=len(stimulus.rows)))
+    def _run(self, oracle: ReferenceOracle, harness: Harness, stimulus: Stimulus) -> GoldenRun:
+        result = self._play(oracle, harness, stimulus)
         if isinstance(result, Failure):
             said = "; ".join(diagnostic.message for diagnostic in result.diagnostics)
             raise fault_of_golden(result.ending)(
                 f"the golden fails at {result.stage} ({result.ending}): {said}. Repair it."
             )
-        return _golden_run(stimulus, row_file, result)
+        return _golden_run(stimulus, result)
 
-    def _play(self, oracle: ReferenceOracle, harness: Harness, playback: Playback) -> Trace | Failure:
+    def _play(self, oracle: ReferenceOracle, harness: Harness, stimulus: Stimulus) -> Trace | Failure:
         key = (oracle, harness)
         image = self._images.pop(key, None)
         if image is None:
             result = self._simulator.simulate(
                 (Design(text=oracle.golden, top=oracle.golden_top),),
-                (playback,),
+                (stimulus,),
                 ports=harness.ports,
                 protocol=harness.protocol,
                 keeps_image=True,
@@ -137,7 +125,7 @@ class GoldenRuns:
                 return result
             image, traces = result.image, result.traces
         else:
-            traces = self._simulator.replay(image, (playback,))
+            traces = self._simulator.replay(image, (stimulus,))
             if isinstance(traces, Failure):
                 return traces
         self._images[key] = image
@@ -152,9 +140,8 @@ def _has_stuck_output(run: GoldenRun, oracle: ReferenceOracle) -> bool:
     return bool(stuck) and bool(stuck - constant_outputs(oracle.golden, oracle.golden_top))
 
 
-def _golden_run(stimulus: Stimulus, row_file: str, trace: Trace) -> GoldenRun:
-    expectation = expectation_of(trace, stimulus)
-    return GoldenRun(stimulus=stimulus, row_file=row_file, trace=trace, expectation=expectation)
+def _golden_run(stimulus: Stimulus, trace: Trace) -> GoldenRun:
+    return GoldenRun(stimulus=stimulus, trace=trace, expectation=expectation_of(trace, stimulus))
 
 
 def harness_of(problem: Problem) -> Harness:

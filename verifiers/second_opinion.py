@@ -100,7 +100,7 @@ class SecondOpinion:
         expected = expectation_of(_two_state(run.trace), run.stimulus)
         comparisons = []
         for start_args in (constant_start_args(0), constant_start_args(1), random_start_args(seed)):
-            trace = self._simulator.play(program, ports, run.row_file, start_args=start_args)
+            trace = self._simulator.play(program, ports, run.stimulus, start_args=start_args)
             if isinstance(trace, Failure):
                 return trace
             comparisons.append(compare(expected, trace))

@@ -17,6 +17,7 @@ from toolchain.icarus_direct import find_direct_compiler
 from toolchain.tool import find_tool
 from verifiers.checker import run_check
 from verifiers.icarus_build import IMAGE_FILE, IcarusBuilder
+from verifiers.stimulus import Stimulus
 from verifiers.testbench import TIMESCALE, Testbench, build_testbench, row_file_name
 from verifiers.trace import BrokenTrace, Trace, parse_traces
 from verifiers.types import Port, Protocol, Stage
@@ -58,14 +59,6 @@ class Design:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Playback:
-    """Rows to play: the text of a row file (`testbench.row_file_text`), and how many rows it has."""
-
-    row_file: str
-    num_rows: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
     """Designs compiled with a testbench, ready to be played on: its text is the simulator's own."""
 
@@ -78,7 +71,7 @@ class SimulationJob:
     """Designs of equal ports, whose modules have different names, and what to play on each of them."""
 
     designs: tuple[Design, ...]
-    playbacks: tuple[Playback, ...]
+    stimuli: tuple[Stimulus, ...]
     testbench: Testbench
     keeps_image: bool = False
 
@@ -88,10 +81,10 @@ class ReplayJob:
     """What to play on the designs of an image."""
 
     image: Image
-    playbacks: tuple[Playback, ...]
+    stimuli: tuple[Stimulus, ...]
 
 
-Traces = tuple[tuple[Trace, ...], ...]  # [design][playback]
+Traces = tuple[tuple[Trace, ...], ...]  # [design][stimulus]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +104,7 @@ class IcarusChecker:
 
     def files(self, job: SimulationJob) -> dict[str, str]:
         """The row files, and the sources as the compiler wants them."""
-        return _row_files(job.playbacks) | self._builder.files(_sources(job), (job.testbench.top,))
+        return _row_files(job.stimuli) | self._builder.files(_sources(job), (job.testbench.top,))
 
     def steps(self, job: SimulationJob) -> tuple[Step, ...]:
         """Compile, play."""
@@ -128,7 +121,7 @@ class IcarusChecker:
         failure = failure_of(results)
         if failure is not None:
             return failure
-        traces = _read_traces(results[-1].stdout, job.testbench, job.playbacks)
+        traces = _read_traces(results[-1].stdout, job.testbench, job.stimuli)
         if isinstance(traces, Failure):
             return traces
         image = Image(text=outputs[IMAGE_FILE], testbench=job.testbench) if job.keeps_image else None
@@ -143,7 +136,7 @@ class IcarusReplayer:
 
     def files(self, job: ReplayJob) -> dict[str, str]:
         """The image and the row files."""
-        return _row_files(job.playbacks) | {IMAGE_FILE: job.image.text}
+        return _row_files(job.stimuli) | {IMAGE_FILE: job.image.text}
 
     def steps(self, job: ReplayJob) -> tuple[Step, ...]:
         """Play."""
@@ -158,19 +151,19 @@ class IcarusReplayer:
         [result] = results
         if ending_of(result) is not Ending.CLEAN:
             return simulation_failure(result)
-        return _read_traces(result.stdout, job.image.testbench, job.playbacks)
+        return _read_traces(result.stdout, job.image.testbench, job.stimuli)
 
 
 def _play_step(vvp: str) -> Step:
     return Step(argv=simulate_argv(vvp, image=IMAGE_FILE), limits=SIMULATE_LIMITS)
 
 
-def _row_files(playbacks: Sequence[Playback]) -> dict[str, str]:
-    return {row_file_name(index): playback.row_file for index, playback in enumerate(playbacks)}
+def _row_files(stimuli: Sequence[Stimulus]) -> dict[str, str]:
+    return {row_file_name(index): stimulus.row_file for index, stimulus in enumerate(stimuli)}
 
 
-def _read_traces(stdout: str, testbench: Testbench, playbacks: Sequence[Playback]) -> Traces | Failure:
-    traces = parse_traces(stdout, testbench, tuple(playback.num_rows for playback in playbacks))
+def _read_traces(stdout: str, testbench: Testbench, stimuli: Sequence[Stimulus]) -> Traces | Failure:
+    traces = parse_traces(stdout, testbench, tuple(stimulus.num_rows for stimulus in stimuli))
     if isinstance(traces, BrokenTrace):
         diagnostic = Diagnostic(message=f"the simulation did not run to its end: {traces.reason}", code="trace")
         return Failure(stage=Stage.SIMULATE, ending=Ending.CLEAN, diagnostics=(diagnostic,))
@@ -205,24 +198,24 @@ class Simulator:
     def simulate(
         self,
         designs: tuple[Design, ...],
-        playbacks: tuple[Playback, ...],
+        stimuli: tuple[Stimulus, ...],
         *,
         ports: tuple[Port, ...],
         protocol: Protocol,
         keeps_image: bool = False,
     ) -> Simulation | Failure:
-        """Play every row file on every design, in one simulation: a design that ends it ends it for all.
+        """Play every stimulus on every design, in one simulation: a design that ends it ends it for all.
 
         `keeps_image` is for a golden, to be played on again: its testbench's nonces are then no secret any more.
         """
         tops = tuple(design.top for design in designs)
-        testbench = build_testbench(tops, ports, protocol, num_row_files=len(playbacks))
-        job = SimulationJob(designs=designs, playbacks=playbacks, testbench=testbench, keeps_image=keeps_image)
+        testbench = build_testbench(tops, ports, protocol, num_row_files=len(stimuli))
+        job = SimulationJob(designs=designs, stimuli=stimuli, testbench=testbench, keeps_image=keeps_image)
         return run_check(self._checker, job, self._executor)
 
-    def replay(self, image: Image, playbacks: tuple[Playback, ...]) -> Traces | Failure:
-        """Play as many row files as before on the designs of an image."""
-        return run_check(self._replayer, ReplayJob(image=image, playbacks=playbacks), self._executor)
+    def replay(self, image: Image, stimuli: tuple[Stimulus, ...]) -> Traces | Failure:
+        """Play as many stimuli as before on the designs of an image."""
+        return run_check(self._replayer, ReplayJob(image=image, stimuli=stimuli), self._executor)
 
 
 def local_simulator(*, isolation: str = "auto", scratch: Path | None = None) -> Simulator:

@@ -2,11 +2,17 @@
 
 A row is one full vector of all inputs, clocks and resets too, held for one row time and sampled at its end. A clock
 and data never change in the same row, nor do two clocks, nor do an asynchronous reset and anything else: what a design
-sees at an edge is never a race. Without a clock one input changes a row, so that latches see no race either.
+sees at an edge is never a race. Without a clock one input changes a row, so that latches see no race either. No row
+repeats the one before it.
 """
 
 import random
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from operator import lshift
+from typing import NamedTuple
 
 from toolchain.errors import UsageError
 from verifiers.stimulus_values import BitSource, VectorSource
@@ -25,29 +31,64 @@ _STEADY_VALUES = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stimulus:
-    """Input rows: `rows[i][j]` is `inputs[j]` in row i. Rows before `first_scored_row` are not compared."""
+    """Input rows as a simulator reads them: a row is a line of `row_file`, its bits in hexadecimal digits, those of the
+    first input leftmost. A design without inputs has the one dummy digit 0. Rows before `first_scored_row` are not
+    compared."""
 
     seed: int
     inputs: tuple[Port, ...]
-    rows: tuple[tuple[int, ...], ...]
+    row_file: str
     first_scored_row: int = 0
 
+    @classmethod
+    def of_rows(
+        cls, rows: Sequence[Sequence[int]], *, inputs: tuple[Port, ...], seed: int = 0, first_scored_row: int = 0
+    ) -> "Stimulus":
+        """`rows[i][j]` is the value of `inputs[j]` in row i."""
+        shifts = _shifts(inputs)
+        line = f"{{:0{_num_digits(inputs)}x}}\n".format
+        row_file = "".join(line(sum(map(lshift, row, shifts))) for row in rows)
+        return cls(seed=seed, inputs=inputs, row_file=row_file, first_scored_row=first_scored_row)
+
     @property
-    def width(self) -> int:
-        """Bits of one row."""
-        return sum(port.width for port in self.inputs)
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.row_file) // (_num_digits(self.inputs) + 1)
 
-    def row_texts(self) -> list[str]:
-        """The rows as binary digits, the first input leftmost. A design without inputs has the one dummy digit 0."""
-        if not self.inputs:
-            return ["0"] * len(self.rows)
-        template = "".join(f"{{:0{port.width}b}}" for port in self.inputs)
-        return [template.format(*row) for row in self.rows]
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """The values of the inputs in every row."""
+        return [self.row(number) for number in range(self.num_rows)]
 
-    def row_by_name(self, row: int) -> dict[str, str]:
-        """Row `row` as binary strings by input name."""
-        values = zip(self.rows[row], self.inputs, strict=True)
+    def row(self, number: int) -> tuple[int, ...]:
+        """The values of the inputs in a row."""
+        num_digits = _num_digits(self.inputs)
+        start = number * (num_digits + 1)
+        whole = int(self.row_file[start : start + num_digits], 16)
+        shifts = _shifts(self.inputs)
+        return tuple(whole >> s & (1 << port.width) - 1 for s, port in zip(shifts, self.inputs, strict=True))
+
+    def row_by_name(self, number: int) -> dict[str, str]:
+        """A row as binary strings by input name."""
+        values = zip(self.row(number), self.inputs, strict=True)
         return {port.name: f"{value:0{port.width}b}" for value, port in values}
+
+
+def _num_digits(inputs: tuple[Port, ...]) -> int:
+    return max(-(-sum(port.width for port in inputs) // 4), 1)
+
+
+def _shifts(inputs: tuple[Port, ...]) -> tuple[int, ...]:
+    """How far left the bits of each input stand in a row."""
+    widths = [port.width for port in inputs]
+    return tuple(accumulate(reversed(widths[1:]), initial=0))[::-1] if widths else ()
+
+
+class _Rows(NamedTuple):
+    """Rows as they are drawn, `rows[i][j]` the value of input j in row i."""
+
+    rows: list[tuple[int, ...]]
+    first_scored_row: int = 0
 
 
 def draw_stimulus(
@@ -64,37 +105,46 @@ def draw_stimulus(
     phases at the end of a clocked run in which no input but the clocks changes: a divider by an input shows only there.
     Raises UsageError for a name in `protocol` that is no such input (`one_hot`: no vector input).
     """
-    return _with_one_hot(_draw(ports, protocol, seed, literals, is_steady), protocol)
+    inputs = tuple(port for port in ports if port.direction == "input")
+    drawn = _with_one_hot(_draw(inputs, protocol, seed, literals, is_steady), inputs, protocol)
+    rows, first_scored_row = _without_repeats(drawn) if inputs else drawn
+    return Stimulus.of_rows(rows, inputs=inputs, seed=seed, first_scored_row=first_scored_row)
 
 
-def _with_one_hot(stimulus: Stimulus, protocol: Protocol) -> Stimulus:
-    """The stimulus with each value of a one-hot input turned into one bit: what changed alone still does."""
-    widths = {port.name: port.width for port in stimulus.inputs if port.width > 1}
+def _without_repeats(drawn: _Rows) -> _Rows:
+    """The rows that change something: a design sees no others, and each costs simulator time."""
+    rows = drawn.rows
+    places = [0, *(place for place, (last, row) in enumerate(pairwise(rows), start=1) if row != last)]
+    # The kept row that stands in the place of the first scored one.
+    return _Rows([rows[place] for place in places], bisect_right(places, drawn.first_scored_row) - 1)
+
+
+def _with_one_hot(drawn: _Rows, inputs: tuple[Port, ...], protocol: Protocol) -> _Rows:
+    """The rows with each value of a one-hot input turned into one bit: what changed alone still does."""
+    widths = {port.name: port.width for port in inputs if port.width > 1}
     wrong = sorted(set(protocol.one_hot) - set(widths))
     if wrong:
         raise UsageError(f"the protocol names {', '.join(wrong)} one-hot; it may name vector inputs: {sorted(widths)}.")
     if not protocol.one_hot:
-        return stimulus
-    turned = [port.width if port.name in protocol.one_hot else 0 for port in stimulus.inputs]
-    rows = tuple(
-        tuple(1 << value % width if width else value for value, width in zip(row, turned, strict=True))
-        for row in stimulus.rows
+        return drawn
+    turned = [port.width if port.name in protocol.one_hot else 0 for port in inputs]
+    return drawn._replace(
+        rows=[
+            tuple(1 << value % width if width else value for value, width in zip(row, turned, strict=True))
+            for row in drawn.rows
+        ]
     )
-    return replace(stimulus, rows=rows)
 
 
-def _draw(
-    ports: tuple[Port, ...], protocol: Protocol, seed: int, literals: tuple[int, ...], is_steady: bool
-) -> Stimulus:
-    inputs = tuple(port for port in ports if port.direction == "input")
+def _draw(inputs: tuple[Port, ...], protocol: Protocol, seed: int, literals: tuple[int, ...], is_steady: bool) -> _Rows:
     _check_names(inputs, protocol)
     rng = random.Random(seed)
     if not inputs:
-        return Stimulus(seed=seed, inputs=(), rows=((),) * _CYCLES_WITHOUT_INPUTS)
+        return _Rows([()] * _CYCLES_WITHOUT_INPUTS)
     sources = {i: VectorSource(inputs, i, literals) for i, port in enumerate(inputs) if port.width > 1}
     if not protocol.clocks:
-        return _draw_clockless(inputs, protocol, rng, sources, seed)
-    return _ClockedRun(inputs, protocol, rng, sources).draw(seed, is_steady=is_steady)
+        return _draw_clockless(inputs, protocol, rng, sources)
+    return _ClockedRun(inputs, protocol, rng, sources).draw(is_steady=is_steady)
 
 
 def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
@@ -106,8 +156,8 @@ def _check_names(inputs: tuple[Port, ...], protocol: Protocol) -> None:
 
 
 def _draw_clockless(
-    inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, sources: dict[int, VectorSource], seed: int
-) -> Stimulus:
+    inputs: tuple[Port, ...], protocol: Protocol, rng: random.Random, sources: dict[int, VectorSource]
+) -> _Rows:
     rows = _walk_all(inputs, rng) if sum(port.width for port in inputs) <= EXHAUSTIVE_BITS else []
     first_scored_row = 0
     current = list(rows[-1]) if rows else [0] * len(inputs)
@@ -126,7 +176,7 @@ def _draw_clockless(
             source = sources.get(index)
             current[index] = source.draw(current, rng) if source else _clockless_bit(inputs[index], protocol, rng)
             rows.append(tuple(current))
-    return Stimulus(seed=seed, inputs=inputs, rows=tuple(rows), first_scored_row=first_scored_row)
+    return _Rows(rows, first_scored_row)
 
 
 def _clockless_bit(port: Port, protocol: Protocol, rng: random.Random) -> int:
@@ -174,7 +224,7 @@ class _ClockedRun:
         for reset in protocol.resets:
             self.current[self.index[reset.name]] = int(not reset.is_active_high)
 
-    def draw(self, seed: int, *, is_steady: bool) -> Stimulus:
+    def draw(self, *, is_steady: bool) -> _Rows:
         self._new_segment()
         self._change_data()
         self._emit()
@@ -195,8 +245,7 @@ class _ClockedRun:
             self._reset_often(reset)
         for _ in range(_STEADY_PHASES if is_steady else 0):
             self._stay()
-        rows = tuple(self.rows)
-        return Stimulus(seed=seed, inputs=self.inputs, rows=rows, first_scored_row=first_scored_row)
+        return _Rows(self.rows, first_scored_row)
 
     def _initial_reset(self) -> int:
         """Hold every reset over two or three cycles of every clock; the first row with all of it seen is returned."""

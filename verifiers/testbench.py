@@ -9,7 +9,6 @@ inputs of its own for each file, so that none can feel another.
 import secrets
 from dataclasses import dataclass
 
-from verifiers.stimulus import Stimulus
 from verifiers.types import Port, Protocol
 
 ROW_TIME = 10  # in the testbench's time unit, 1 ns
@@ -81,7 +80,7 @@ def _player(
         f"    {index} = 0;",
         f"    {printed} = 0;",
         f"    #{ROW_TIME};",
-        f'    {status} = $fscanf({file}, "%b", {row});',
+        f'    {status} = $fscanf({file}, "%h", {row});',
         f"    while ({status} == 1) begin",
         *apply,
         f"      #{ROW_TIME};",
@@ -92,7 +91,7 @@ def _player(
         f"        $display({shown});",
         "      end",
         f"      {index} = {index} + 1;",
-        f'      {status} = $fscanf({file}, "%b", {row});',
+        f'      {status} = $fscanf({file}, "%h", {row});',
         "    end",
         f'    $display("{nonce} end %0d %0d", {index}, {printed});',
         f"    {last}",
@@ -103,11 +102,6 @@ def _player(
 def row_file_name(index: int) -> str:
     """The name of row file `index` in the folder of the simulation."""
     return f"rows{index}.txt"
-
-
-def row_file_text(stimulus: Stimulus) -> str:
-    """The text of ROW_FILE for a stimulus: one row a line."""
-    return "".join(f"{text}\n" for text in stimulus.row_texts())
 
 
 def _range(width: int) -> str:

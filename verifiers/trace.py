@@ -146,7 +146,7 @@ class Expectation:
 
 def expectation_of(golden: Trace, stimulus: Stimulus) -> Expectation:
     """What a golden's trace asks of others. It must have all rows of the stimulus."""
-    assert golden.num_rows == len(stimulus.rows), (golden.num_rows, len(stimulus.rows))
+    assert golden.num_rows == stimulus.num_rows, (golden.num_rows, stimulus.num_rows)
     scored = range(stimulus.first_scored_row, golden.num_rows)
     counts = {name: Counter(column[scored.start :]) for name, column in golden.values.items()}
     samples = {name: _samples(column, counts[name], scored) for name, column in golden.values.items()}

@@ -228,9 +228,9 @@ class Verifier:
 
     def _play(self, text: str, top: str, harness: Harness, goldens: Sequence[GoldenRun]) -> Sequence[Trace] | Failure:
         """The traces of a design under the stimulus of each golden run, or what one of them came to."""
-        playbacks = tuple(golden.playback for golden in goldens)
+        stimuli = tuple(golden.stimulus for golden in goldens)
         result = self.simulator.simulate(
-            (Design(text=text, top=top),), playbacks, ports=harness.ports, protocol=harness.protocol
+            (Design(text=text, top=top),), stimuli, ports=harness.ports, protocol=harness.protocol
         )
         return result if isinstance(result, Failure) else result.traces[0]
 

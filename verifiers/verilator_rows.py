@@ -35,6 +35,19 @@ template <std::size_t N> void print(const VlWide<N>& port, int width) {
     for (int i = width - 1; i >= 0; --i) std::putchar(port[i / 32] >> (i % 32) & 1 ? '1' : '0');
 }
 
+// The bits of the next line's hexadecimal digits, without those before the first input's.
+bool read_row(std::ifstream& rows, std::string& bits) {
+    std::string digits;
+    if (!std::getline(rows, digits) || digits.size() != (@width@ + 3) / 4) return false;
+    bits.clear();
+    for (char digit : digits) {
+        const int value = digit <= '9' ? digit - '0' : digit - 'a' + 10;
+        for (int place = 3; place >= 0; --place) bits += char('0' + (value >> place & 1));
+    }
+    bits.erase(0, bits.size() - @width@);
+    return true;
+}
+
 int main(int argc, char** argv) {
     VerilatedContext context;
     context.commandArgs(argc, argv);
@@ -51,22 +64,22 @@ int main(int argc, char** argv) {
     };
     std::ifstream rows(argv[1]);
     std::string row, start;
-    std::getline(rows, start);
-    if (start.size() != @width@) return 3;
+    if (!read_row(rows, start)) return 3;
     for (char& bit : start) bit = bit == '1' ? '0' : '1';
 @idle@
 @start@
     run_until(row_time);
+    rows.clear();
     rows.seekg(0);
     long index = 0;
-    for (; std::getline(rows, row); ++index) {
-        if (row.size() != @width@) return 3;
+    for (; read_row(rows, row); ++index) {
 @apply@
         run_until((index + 2) * row_time);
         std::printf("%s %ld", argv[2], index);
 @print@
         std::putchar('\\n');
     }
+    if (!rows.eof()) return 3;
     std::printf("%s end %ld %ld\\n", argv[2], index, index);
     top.final();
     return 0;

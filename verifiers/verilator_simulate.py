@@ -14,6 +14,7 @@ from toolchain.diagnostics import Diagnostic
 from toolchain.icarus import Ending, ending_of
 from verifiers.build_cache import BuildCache
 from verifiers.simulate import DESIGN_FILE, SIMULATE_LIMITS, Failure, describe_ending
+from verifiers.stimulus import Stimulus
 from verifiers.testbench import Testbench
 from verifiers.trace import BrokenTrace, Trace, parse_traces
 from verifiers.types import Port, Stage
@@ -42,14 +43,14 @@ class VerilatorSimulator:
         return self._builder.program(source)
 
     def play(
-        self, program: Path, ports: tuple[Port, ...], row_file: str, *, start_args: tuple[str, ...]
+        self, program: Path, ports: tuple[Port, ...], stimulus: Stimulus, *, start_args: tuple[str, ...]
     ) -> Trace | Failure:
-        """Run the rows of a `testbench.row_file_text` on a program; `start_args` say how registers start."""
+        """Play a stimulus on a program; `start_args` say how registers start."""
         nonce = secrets.token_hex(8)
         with tempfile.TemporaryDirectory(prefix="earl-job-", dir=self._scratch) as name:
             folder = Path(name)
             shutil.copy(program, folder / PROGRAM)
-            folder.joinpath(_ROWS_FILE).write_text(row_file)
+            folder.joinpath(_ROWS_FILE).write_text(stimulus.row_file)
             argv = (f"./{PROGRAM}", _ROWS_FILE, nonce, *start_args)
             result = self.executor.run(Command(argv=argv, cwd=folder, limits=SIMULATE_LIMITS))
         ending = ending_of(result)
@@ -57,7 +58,7 @@ class VerilatorSimulator:
             return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(describe_ending(ending, result),))
         outputs = tuple(port for port in ports if port.direction == "output")
         testbench = Testbench(text="", top="", nonces=(nonce,), outputs=outputs)
-        traces = parse_traces(result.stdout, testbench, (row_file.count("\n"),))
+        traces = parse_traces(result.stdout, testbench, (stimulus.num_rows,))
         if isinstance(traces, BrokenTrace):
             diagnostic = Diagnostic(message=f"the simulation did not run to its end: {traces.reason}", code="trace")
             return Failure(stage=Stage.SIMULATE, ending=ending, diagnostics=(diagnostic,))

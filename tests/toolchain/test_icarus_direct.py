@@ -19,7 +19,7 @@ from toolchain.icarus_direct import (
 from toolchain.tool import find_tool
 from verifiers.golden import harness_of
 from verifiers.stimulus import draw_stimulus
-from verifiers.testbench import build_testbench, row_file_name, row_file_text
+from verifiers.testbench import build_testbench, row_file_name
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_traces_of_procedural_goldens_are_the_drivers(tmp_path):
         sources = {"testbench.v": testbench.text, "design.v": golden}
         assert not needs_driver(golden)
         config = compiler.config_text(tops=(testbench.top,), output="direct", is_plain=is_plain(golden))
-        texts = {SOURCE_FILE: joined(sources), CONFIG_FILE: config, row_file_name(0): row_file_text(stimulus)}
+        texts = {SOURCE_FILE: joined(sources), CONFIG_FILE: config, row_file_name(0): stimulus.row_file}
         for name, text in (sources | texts).items():
             tmp_path.joinpath(name).write_text(text)
         subprocess.run(compiler.argv(), cwd=tmp_path, check=True, capture_output=True)

@@ -65,7 +65,7 @@ def test_the_wrapper_has_a_name_that_the_design_cannot_have():
 def test_the_program_takes_each_input_from_its_place_in_the_row():
     program = rows_program(_PORTS, ("clk",))
     assert "put(top.p2, row.data() + 2, 40);" in program
-    assert "row.size() != 42" in program
+    assert "digits.size() != (42 + 3) / 4" in program
     assert [line.strip() for line in program.splitlines() if "start[" in line] == ["start[0] = '0';"]
     assert program.index("print(top.p3, 70)") < program.index("print(top.p4, 1)")
     assert "@" not in program

@@ -1,5 +1,7 @@
 """Inputs that a testbench only gives one-hot values."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,8 +65,8 @@ def test_a_one_hot_input_has_one_bit_set_in_every_row(seed, is_clocked):
 def test_without_a_habit_the_rows_are_the_same():
     plain = draw_stimulus(PORTS, Protocol(), 3)
     turned = draw_stimulus(PORTS, Protocol(one_hot=("s",)), 3)
-    assert [row[1] for row in plain.rows] == [row[1] for row in turned.rows]
-    assert [1 << row[0] % 4 for row in plain.rows] == [row[0] for row in turned.rows]
+    expected = [(1 << row[0] % 4, *row[1:]) for row in plain.rows]
+    assert turned.rows == [row for row, _ in itertools.groupby(expected)]  # less those that change nothing now
 
 
 @pytest.mark.parametrize("name", ["go", "nothing"])

@@ -9,7 +9,7 @@ import pytest
 from toolchain.icarus import compile_argv, simulate_argv
 from toolchain.tool import find_tool
 from verifiers.stimulus import Stimulus
-from verifiers.testbench import build_testbench, row_file_name, row_file_text
+from verifiers.testbench import build_testbench, row_file_name
 from verifiers.trace import BrokenTrace, Trace, parse_traces
 from verifiers.types import Clock, Port, Protocol
 
@@ -32,7 +32,7 @@ def test_every_name_of_the_testbench_carries_a_nonce_that_is_new_each_time():
             texts[index] = texts[index].replace(nonce, "")
     assert texts[0] == texts[1]
     known = """timescale ns ps module reg wire integer initial begin end while endmodule fopen fscanf display finish
-    rows0 txt r b if Top clk d q odd""".split()  # noqa: SIM905  (a list of words reads better so)
+    rows0 txt r b h if Top clk d q odd""".split()  # noqa: SIM905  (a list of words reads better so)
     words = set(re.findall(r"(?<!\w)[A-Za-z_]\w*", first.text)) - set(known)
     assert words
     assert all(any(nonce in word for nonce in nonces[0]) for word in words), words
@@ -41,7 +41,7 @@ def test_every_name_of_the_testbench_carries_a_nonce_that_is_new_each_time():
 def _play(tmp_path: Path, design: str, ports: tuple[Port, ...], rows: tuple[tuple[int, ...], ...]) -> Trace:
     testbench = build_testbench(("Top",), ports, _PROTOCOL if ports is _PORTS else Protocol())
     inputs = tuple(port for port in ports if port.direction == "input")
-    (tmp_path / row_file_name(0)).write_text(row_file_text(Stimulus(seed=0, inputs=inputs, rows=rows)))
+    (tmp_path / row_file_name(0)).write_text(Stimulus.of_rows(rows, inputs=inputs).row_file)
     (tmp_path / "tb.v").write_text(testbench.text)
     (tmp_path / "design.v").write_text(design)
     for argv in (

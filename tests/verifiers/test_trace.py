@@ -24,9 +24,8 @@ def _trace(**values: list[str]) -> Trace:
 
 def _stimulus(num_rows: int, first_scored_row: int = 0) -> Stimulus:
     inputs = (Port(name="d", direction="input", width=4),)
-    return Stimulus(
-        seed=1, inputs=inputs, rows=tuple((i % 16,) for i in range(num_rows)), first_scored_row=first_scored_row
-    )
+    rows = [(i % 16,) for i in range(num_rows)]
+    return Stimulus.of_rows(rows, inputs=inputs, seed=1, first_scored_row=first_scored_row)
 
 
 def test_a_complete_output_is_read_by_output():
