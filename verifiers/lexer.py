@@ -12,9 +12,10 @@ The classes, chosen so that each is a different kind of decision of the writer:
 - `comment`, `whitespace`, and `other` for what no Verilog holds
 """
 
+import functools
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class LexemeKind(StrEnum):
@@ -34,8 +35,7 @@ class LexemeKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lexeme:
+class Lexeme(NamedTuple):
     """One lexeme: `code[start:end]`, offsets in characters."""
 
     start: int
@@ -82,6 +82,7 @@ _PATTERN = re.compile(
 
 
 _KINDS = {kind.value: kind for kind in LexemeKind}
+_NUM_KEPT, _MAX_KEPT_CHARS = 16, 1 << 15  # under 50 MB, whatever the texts
 
 
 def _kind_of_word(word: str) -> LexemeKind:
@@ -94,15 +95,22 @@ def _kind_of_word(word: str) -> LexemeKind:
     return LexemeKind.IDENTIFIER
 
 
-def lex(code: str) -> list[Lexeme]:
+def lex(code: str) -> tuple[Lexeme, ...]:
     """The lexemes of any text, in order. They tile it: each starts where the one before ends. Never raises."""
+    return _lex(code) if len(code) > _MAX_KEPT_CHARS else _kept_lex(code)
+
+
+def _lex(code: str) -> tuple[Lexeme, ...]:
     lexemes = []
     for match in _PATTERN.finditer(code):
         group = match.lastgroup
         assert group is not None
         kind = _kind_of_word(match.group()) if group == "word" else _KINDS[group]
-        lexemes.append(Lexeme(start=match.start(), end=match.end(), kind=kind))
-    return lexemes
+        lexemes.append(Lexeme(*match.span(), kind))
+    return tuple(lexemes)
+
+
+_kept_lex = functools.lru_cache(maxsize=_NUM_KEPT)(_lex)  # several rules look at one candidate in turn
 
 
 def rename_identifier(code: str, old: str, new: str) -> str:

@@ -60,6 +60,8 @@ class StockJudge:
         self._expanded = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._expand)
         self._store = None if cache is None else StockStore(cache, compiler.version)
         self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._look_up_control)
+        self._harness = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._look_up_harness)
+        self._batch_harness = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._read_batch_harness)
 
     def judge(self, problem: Problem, design: str) -> StockFinding | Failure:
         """The finding on a design that has passed the static checks, or how its run failed, by its own fault.
@@ -85,7 +87,7 @@ class StockJudge:
         InfrastructureError as `judge` does.
         """
         control = self.control(problem)
-        harness = _batch_harness(self._expanded(problem.oracle), problem.top_module, required_ports(problem))
+        harness = self._batch_harness(self._expanded(problem.oracle), problem.top_module, required_ports(problem))
         if harness is None:
             return None
         scores = run_check(self._batch_checker, new_job(harness, tuple(designs), problem.oracle.files), self._executor)
@@ -153,6 +155,22 @@ class StockJudge:
                 self._store.keep_expanded(oracle, text)
         return text
 
+    def _look_up_harness(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockHarness:
+        harness = self._store.harness(oracle, top_module, ports) if self._store is not None else None
+        if harness is None:
+            names = frozenset(port.name for port in ports)
+            harness = read_harness(oracle, candidate_top=top_module, port_names=names)
+            if self._store is not None:
+                self._store.keep_harness(oracle, top_module, ports, harness)
+        return harness
+
+    def _read_batch_harness(
+        self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]
+    ) -> BatchHarness | None:
+        if oracle.rule is not PassRule.MISMATCH_COUNT:
+            return None  # a banner is judged by all that was printed
+        return read_batch_harness(self._harness(oracle, top_module, ports), candidate_top=top_module)
+
     def _run(self, problem: Problem, design: str) -> StockScore | Failure:
         return self._run_once(problem.oracle, problem.top_module, required_ports(problem), design)
 
@@ -160,7 +178,7 @@ class StockJudge:
         self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...], design: str
     ) -> StockScore | Failure:
         nonce = secrets.token_hex(8)
-        top, text = _harness(self._expanded(oracle), top_module, ports).render(nonce)
+        top, text = self._harness(self._expanded(oracle), top_module, ports).render(nonce)
         job = StockJob(harness=text, top=top, nonce=nonce, rule=oracle.rule, design=design, files=oracle.files)
         result = run_check(self._checker, job, self._executor)
         return _without_nonce(result, nonce) if isinstance(result, Failure) else result
@@ -179,18 +197,6 @@ def required_ports(problem: Problem) -> tuple[Port, ...]:
 @functools.lru_cache(maxsize=_NUM_CONTROLS)
 def _golden_ports(golden: str, golden_top: str) -> tuple[Port, ...]:
     return ports_of(golden, golden_top)
-
-
-@functools.lru_cache(maxsize=_NUM_CONTROLS)
-def _harness(oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockHarness:
-    return read_harness(oracle, candidate_top=top_module, port_names=frozenset(port.name for port in ports))
-
-
-@functools.lru_cache(maxsize=_NUM_CONTROLS)
-def _batch_harness(oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> BatchHarness | None:
-    if oracle.rule is not PassRule.MISMATCH_COUNT:
-        return None  # a banner is judged by all that was printed
-    return read_batch_harness(_harness(oracle, top_module, ports), candidate_top=top_module)
 
 
 def _is_silent(failure: Failure, oracle: TestbenchOracle) -> bool:

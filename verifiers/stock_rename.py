@@ -62,6 +62,16 @@ class StockHarness:
         return f"{self.top}${nonce}", "\n".join(texts)
 
 
+def harness_of_json(data: dict) -> StockHarness:
+    """The harness whose fields, as dicts and lists, are `data`."""
+    testbench, golden = (
+        None if part is None else _Template(text=part["text"], places=tuple(map(tuple, part["places"])))
+        for part in (data["testbench"], data["golden"])
+    )
+    assert testbench is not None, "a harness without a testbench"
+    return StockHarness(top=data["top"], testbench=testbench, golden=golden)
+
+
 @dataclass(slots=True)
 class _Names:
     """What the syntax trees of a harness tell about its names."""

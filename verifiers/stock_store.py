@@ -1,4 +1,5 @@
-"""What is known of stock testbenches in the disk cache, shared by all workers: goldens' scores, expanded macros.
+"""What is known of stock testbenches in the disk cache, shared by all workers: goldens' scores, expanded macros, and
+where what the harness declares stands in it.
 
 Only what came to a good end is kept: a failure may have been the machine's.
 """
@@ -8,6 +9,7 @@ from dataclasses import asdict
 
 from verifiers.cache import DiskCache, entry_key
 from verifiers.stock_checker import StockScore
+from verifiers.stock_rename import StockHarness, harness_of_json
 from verifiers.types import Port, TestbenchOracle
 
 
@@ -35,8 +37,22 @@ class StockStore:
         """Keep the expanded testbench."""
         self._cache.put(self._text_key(oracle), text.encode())
 
+    def harness(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> StockHarness | None:
+        """The harness of an oracle, if it was read before."""
+        payload = self._cache.get(self._harness_key(oracle, top_module, ports))
+        return None if payload is None else harness_of_json(json.loads(payload))
+
+    def keep_harness(
+        self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...], harness: StockHarness
+    ) -> None:
+        """Keep a harness that was read."""
+        self._cache.put(self._harness_key(oracle, top_module, ports), json.dumps(asdict(harness)).encode())
+
     def _score_key(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> str:
         return entry_key("control", asdict(oracle), top_module, [asdict(port) for port in ports], self._version)
+
+    def _harness_key(self, oracle: TestbenchOracle, top_module: str, ports: tuple[Port, ...]) -> str:
+        return entry_key("harness", asdict(oracle), top_module, [asdict(port) for port in ports])
 
     def _text_key(self, oracle: TestbenchOracle) -> str:
         return entry_key("expanded", oracle.testbench, oracle.files, self._version)

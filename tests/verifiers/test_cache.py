@@ -292,15 +292,15 @@ def test_golden_traces_are_shared_through_the_file_and_run_again_when_damaged(pa
     simulate = type(simulator).simulate
     monkeypatch.setattr(type(simulator), "simulate", lambda *args, **named: runs.append(1) or simulate(*args, **named))
 
-    def trace():
+    def run():
         store = TraceStore(DiskCache(path), simulator.versions)
-        return GoldenRuns(simulator, store).run(_PROBLEM, 1).trace
+        return GoldenRuns(simulator, store).run(_PROBLEM, 1)
 
-    first = trace()
-    assert trace() == first
+    first = run()
+    assert run() == first  # rows and expectation too
     assert len(runs) == 1
     assert _edit(path, 'UPDATE entries SET payload = CAST(\'{"y": ["1"]}\' AS BLOB)') == 1
-    assert trace() == first
+    assert run() == first
     assert len(runs) == 2
 
 

@@ -1,14 +1,18 @@
 """A harness under a nonce: nothing of it keeps a name that a candidate could know."""
 
+from contextlib import closing
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stock_checkout import PROBLEMS
 
+from verifiers.cache import DiskCache
 from verifiers.errors import ProblemError
 from verifiers.lexer import LexemeKind, lex
 from verifiers.stock_rename import read_harness
-from verifiers.types import PassRule, TestbenchOracle
+from verifiers.stock_store import StockStore
+from verifiers.types import PassRule, Port, TestbenchOracle
 
 NONCE = "00112233445566aa"
 SMALL = """
@@ -80,6 +84,21 @@ def test_two_nonces_give_texts_that_differ_in_the_nonce_only():
     first, second = (harness.render(nonce)[1] for nonce in ("a" * 16, "b" * 16))
     assert first != second
     assert first.replace("a" * 16, "b" * 16) == second
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+def test_a_stored_harness_is_read_back_as_it_was(problem, tmp_path):
+    golden = problem.source("RefModule")
+    oracle = oracle_of(problem.harness(), golden=golden, golden_top="RefModule", top="tb")
+    ports = tuple(Port(name=name, direction=way, width=width) for way, width, name in problem.ports)
+    names = frozenset(port.name for port in ports)
+    harness = read_harness(oracle, candidate_top="TopModule", port_names=names)
+    with closing(DiskCache(tmp_path / "cache.db")) as cache:
+        store = StockStore(cache, "12.0")
+        assert store.harness(oracle, "TopModule", ports) is None
+        store.keep_harness(oracle, "TopModule", ports, harness)
+        assert store.harness(oracle, "TopModule", ports) == harness
+        assert store.harness(oracle, "TopModule", ports[1:]) is None
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z_][A-Za-z0-9_$]{0,8}", fullmatch=True), min_size=2, max_size=8))
