@@ -278,6 +278,28 @@ def test_a_damaged_row_of_metrics_is_named(tmp_path):
         MetricsLog(path, last_step=3)
 
 
+def test_journals_of_a_run_learn_from_each_other_and_copy_nothing(tmp_path):
+    verdict = Judgement(candidate=None, verdict=Verdict(outcome=Outcome.PASSED, stage=Stage.COMPARE, seed=1))
+    paths = [tmp_path / name for name in ("verdicts-w0.jsonl", "verdicts-w1.jsonl", "verdicts.jsonl")]
+    first, second, own = (VerdictJournal(path) for path in paths)
+    first.put("a", verdict)
+    own.put("b", verdict)
+    with paths[0].open("a") as file:
+        file.write('{"key": "half')  # it is being written
+    second.read_others(tmp_path)
+    assert [second.get(key) for key in ("a", "b", "half")] == [verdict, verdict, None]
+    second.put("a", verdict)
+    assert paths[1].read_text() == ""
+    row = json.loads(paths[0].read_text().splitlines()[0]) | {"key": "half-past"}
+    with paths[0].open("a") as file:
+        file.write(json.dumps(row).removeprefix('{"key": "half') + "\n")
+    second.read_others(tmp_path)
+    assert second.get("half-past") == verdict
+    assert second.num_damaged == 0
+    for journal in (first, second, own):
+        journal.close()
+
+
 def test_a_damaged_line_of_the_journal_is_judged_again_and_told_of(copied, tmp_path):
     path = tmp_path / "verdicts.jsonl"
     verdict = Judgement(candidate=None, verdict=Verdict(outcome=Outcome.PASSED, stage=Stage.COMPARE, seed=1))
