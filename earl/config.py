@@ -77,8 +77,6 @@ class SftConfig(Section):
     learning_rate: NonNegative = 1e-4
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: NonNegative = 1.0
     checkpoint_every: Annotated[int, Field(ge=0)] = 50  # steps; the validation loss is measured then too; 0: at the end
 
 
@@ -99,8 +97,6 @@ class TrainConfig(Section):
     gradient_checkpointing: Literal["none", "layers"] = "none"
     learning_rate: NonNegative = 2e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: NonNegative = 1.0
     checkpoint_every: Annotated[int, Field(ge=0)] = 10  # steps; 0: only at the end and when stopped
     keep_checkpoints: Positive = 2
 

@@ -222,7 +222,7 @@ def learning_rate_at(step: int, config: Config) -> float:
 
 
 def _max_norm(config: Config) -> float:
-    return config.train.max_grad_norm or float("inf")
+    return config.optimizer.max_grad_norm or float("inf")
 
 
 def accumulate_gradients(

@@ -89,7 +89,7 @@ def test_another_config_is_refused_with_the_difference_or_forced(copied, section
 
 def test_a_forced_change_reaches_the_optimiser(copied):
     run, config = copied
-    other = _changed(config, train={"num_steps": 3, "weight_decay": 0.25}, optimizer={"params": {"beta2": 0.95}})
+    other = _changed(config, train={"num_steps": 3}, optimizer={"weight_decay": 0.25, "params": {"beta2": 0.95}})
     _reopen(run, other, is_forced=True)
     result = train(other, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     matrices, vectors = torch.load(result.checkpoint.folder / "optimizer.pt", weights_only=True)["param_groups"]
