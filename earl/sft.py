@@ -66,8 +66,7 @@ def sft(
         TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
     """
     loss = make_sft_loss(config.sft.loss)
-    train = _laid_out(policy.encoder, data.train, config, hooks)
-    validation = _laid_out(policy.encoder, data.validation, config, hooks)
+    train, validation = (_laid_out(policy.encoder, part, config, hooks) for part in (data.train, data.validation))
     if not train:
         raise UsageError(f"no example fits into sft.pack_tokens = {config.sft.pack_tokens}; raise it")
     batches = plan_batches(len(train), config)
