@@ -24,7 +24,7 @@ from pathlib import Path
 import click
 
 _COUNTED = ("num_tokens", "perf/sample_s", "perf/judge_s", "perf/train_s")
-_WITH_WORKERS = ("perf/wait_s", "perf/publish_s", "perf/worker_wait_s")
+_WITH_WORKERS = ("perf/wait_s", "perf/publish_s")
 
 
 @click.command()
@@ -130,7 +130,7 @@ def _against(figures: dict[str, float], first: dict[str, float]) -> dict[str, fl
 def _line(name: str, of: dict[str, float]) -> str:
     where = f"sampling {of['sample_s']:.1f} s, judging {of['judge_s']:.1f}, updating {of['train_s']:.1f}"
     if "wait_s" in of:
-        where += f"; the trainer waited {of['wait_s']:.1f}, the worker {of['worker_wait_s']:.1f}"
+        where += f", publishing weights {of['publish_s']:.1f}; the trainer waited {of['wait_s']:.1f}"
     return (
         f"{name}: {of['tokens_per_s']:.0f} tokens/s, {of['speed']:.2f}x; a step {of['step_s']:.1f} s: {where},"
         f" rest {of['rest_s']:.1f}; {of['hidden']:.0%} hidden; a token took {of['sampling']:.2f}x as long to sample and"
