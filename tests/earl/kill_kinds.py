@@ -47,9 +47,9 @@ KINDS = (
 )
 
 
-def share_out(num_kills: int) -> list[int]:
+def share_out(kinds: tuple[Kind, ...], num_kills: int) -> list[int]:
     """Kills by kind: the shares of each in whole numbers, the first takes what is left, each has one at least."""
-    others = [max(1, num_kills * kind.share // 100) for kind in KINDS[1:]]
+    others = [max(1, num_kills * kind.share // 100) for kind in kinds[1:]]
     return [max(1, num_kills - sum(others)), *others]
 
 

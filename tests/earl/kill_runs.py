@@ -17,12 +17,12 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
 from multiprocessing import forkserver, util
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from kill_child import NOTES, RUN, Child
@@ -48,9 +48,10 @@ def make_policy(folder: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0, "the tiny policy could not be made"
 
 
-def start_fork_server() -> int:
+def start_fork_server(scratch: Path) -> int:
     """The process that rollout workers are forked from: one for all trainers, which by itself each would start."""
-    util.get_temp_dir()  # for its socket; our own temporary folder is watched from here on
+    util.get_temp_dir()  # for its socket: it must not lie where all that is left counts
+    tempfile.tempdir = os.environ["TMPDIR"] = str(scratch)  # of whatever is forked from here on
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     forkserver.set_forkserver_preload(["kill_child"])
     forkserver.ensure_running()
@@ -185,8 +186,8 @@ def kill_and_compare(root: Path, kind: Kind, killer: Killer, num_kills: int, alo
     return whole
 
 
-def kill_all(root: Path, *, num_kills: int, seed: int) -> None:
-    """Kill runs of all kinds. AssertionError when anything is not as promised."""
+def kill_all(root: Path, kinds: tuple[Kind, ...], *, num_kills: int, seed: int) -> None:
+    """Kill runs of these kinds, the first of which samples alone. AssertionError when anything is not as promised."""
     torch.set_num_threads(1)
     logging.disable_progress_bar()
     started, scratch = time.monotonic(), root / "tmp"
@@ -194,11 +195,10 @@ def kill_all(root: Path, *, num_kills: int, seed: int) -> None:
     make_policy(root / "policy")
     # What a killed process has started becomes our child, and so cannot escape the count.
     assert ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    os.environ["TMPDIR"] = str(scratch)
-    killer = Killer(random.Random(seed), start_fork_server(), scratch)
+    killer = Killer(random.Random(seed), start_fork_server(scratch), scratch)
     print(f"seed {seed}", flush=True)
     alone = None
-    for kind, share in zip(KINDS, share_out(num_kills), strict=True):
+    for kind, share in zip(kinds, share_out(kinds, num_kills), strict=True):
         whole = kill_and_compare(root, kind, killer, share, alone)
         alone = alone or whole
     phases = ", ".join(f"{name} {number}" for name, number in sorted(killer.by_victim.items()))
@@ -215,10 +215,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    others = [kind.name for kind in KINDS[1:]]
+    parser.add_argument("--beside", choices=others, action="append", help="kinds beside the first; default: all")
     options = parser.parse_args()
-    folder = Path(mkdtemp(prefix="earl-kills-"))
+    kinds = (KINDS[0], *(kind for kind in KINDS[1:] if kind.name in (options.beside or others)))
+    folder = Path(tempfile.mkdtemp(prefix="earl-kills-"))
     try:
-        kill_all(folder, num_kills=options.kills, seed=options.seed)
+        kill_all(folder, kinds, num_kills=options.kills, seed=options.seed)
     except BaseException:
         print(f"the runs are in {folder}; the same kills again: --seed {options.seed}", flush=True)
         raise
