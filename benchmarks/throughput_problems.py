@@ -83,32 +83,14 @@ def _with_testbench(problem: Problem) -> Problem:
 
 def _testbench(ports: tuple[Port, ...], protocol: Protocol, top: str) -> str:
     clock = protocol.clocks[0].name if protocol.clocks else "clk"
-    resets = {reset.name: reset for reset in protocol.resets}
     inputs = [port for port in ports if port.direction == "input" and port.name != clock]
     outputs = [port for port in ports if port.direction == "output"]
     has_clock = any(port.name == clock for port in ports)
     own_clock = f".{clock}({clock}), " if has_clock else ""
     fed = ", ".join(f".{port.name}({port.name})" for port in inputs)
-    drawn = " ".join(
-        f"{p.name} <= {'!' if resets[p.name].is_active_high else '|'}($random & 31);"
-        if p.name in resets
-        else f"{p.name} <= {{{', '.join(['$random'] * -(-p.width // 32))}}};"
-        for p in inputs
-    )
-    asserted = " ".join(f"{name} <= {int(reset.is_active_high)};" for name, reset in resets.items())
+    asserted, drawn = _stimulus(inputs, protocol)
+    counted, hints = _statistics(outputs)
     joined = {side: ", ".join(f"{port.name}_{side}" for port in outputs) for side in ("ref", "dut")}
-    counted = " ".join(
-        f"if ({p.name}_ref !== ({p.name}_ref ^ {p.name}_dut ^ {p.name}_ref)) begin"
-        f" if (stats1.errors_{p.name} == 0) stats1.errortime_{p.name} = $time;"
-        f" stats1.errors_{p.name} = stats1.errors_{p.name} + 1'b1; end"
-        for p in outputs
-    )
-    hints = " ".join(
-        f"if (stats1.errors_{p.name}) $display(\"Hint: Output '%s' has %0d mismatches, the first at time %0d.\","
-        f' "{p.name}", stats1.errors_{p.name}, stats1.errortime_{p.name});'
-        f' else $display("Hint: Output \'%s\' has no mismatches.", "{p.name}");'
-        for p in outputs
-    )
     fields = "".join(f" int errors_{p.name}; int errortime_{p.name};" for p in outputs)
     return f"""`timescale 1 ps/1 ps
 `define OK 12
@@ -159,3 +141,32 @@ module tb;
   end
 endmodule
 """
+
+
+def _stimulus(inputs: list[Port], protocol: Protocol) -> tuple[str, str]:
+    """The statements that begin a run with all resets asserted, and those that draw all inputs anew."""
+    resets = {reset.name: reset for reset in protocol.resets}
+    drawn = " ".join(
+        f"{p.name} <= {'!' if resets[p.name].is_active_high else '|'}($random & 31);"
+        if p.name in resets
+        else f"{p.name} <= {{{', '.join(['$random'] * -(-p.width // 32))}}};"
+        for p in inputs
+    )
+    return " ".join(f"{name} <= {int(reset.is_active_high)};" for name, reset in resets.items()), drawn
+
+
+def _statistics(outputs: list[Port]) -> tuple[str, str]:
+    """The statements that count an output's mismatches, and those that print them at the end."""
+    counted = " ".join(
+        f"if ({p.name}_ref !== ({p.name}_ref ^ {p.name}_dut ^ {p.name}_ref)) begin"
+        f" if (stats1.errors_{p.name} == 0) stats1.errortime_{p.name} = $time;"
+        f" stats1.errors_{p.name} = stats1.errors_{p.name} + 1'b1; end"
+        for p in outputs
+    )
+    hints = " ".join(
+        f"if (stats1.errors_{p.name}) $display(\"Hint: Output '%s' has %0d mismatches, the first at time %0d.\","
+        f' "{p.name}", stats1.errors_{p.name}, stats1.errortime_{p.name});'
+        f' else $display("Hint: Output \'%s\' has no mismatches.", "{p.name}");'
+        for p in outputs
+    )
+    return counted, hints

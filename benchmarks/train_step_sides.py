@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,6 +25,9 @@ from hdl_bench.procedural.problems import make_problems
 from verifiers.farm import Farm
 from verifiers.seeds import group_seed
 from verifiers.types import Problem
+
+if TYPE_CHECKING:
+    from trl import GRPOConfig
 
 _PROMPT_TOKENS = (130, 170)
 
@@ -136,7 +140,7 @@ def run_ours(settings: Settings, farm: Farm) -> dict[str, float]:
 def run_trl(settings: Settings, farm: Farm) -> dict[str, float]:
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
     config = settings.load()
     encoder = load_encoder(config.model.path, config.prompt)
@@ -164,7 +168,6 @@ def run_trl(settings: Settings, farm: Farm) -> dict[str, float]:
         def on_step_end(self, *_args, **_kwargs):
             self.step_s, self.cpu_s = time.perf_counter() - self.started, _cpu_s() - self.cpu_started
 
-    num_rows = settings.num_problems * settings.group_size
     clock = Clock()
     trainer = GRPOTrainer(
         model=model,
@@ -173,45 +176,10 @@ def run_trl(settings: Settings, farm: Farm) -> dict[str, float]:
         train_dataset=Dataset.from_list(
             [{"prompt": problem.prompt.strip("\n") + "\n\n", "index": i} for i, problem in enumerate(problems)]
         ),
-        args=GRPOConfig(
-            output_dir=str(Path(os.environ.get("TMPDIR", "/tmp")) / "earl-bench-trl"),
-            use_cpu=True,
-            bf16=settings.dtype == "bfloat16",
-            per_device_train_batch_size=settings.trl_micro_batch,
-            gradient_accumulation_steps=num_rows // settings.trl_micro_batch,  # one generation batch of all rows
-            num_generations=settings.group_size,
-            max_completion_length=settings.max_tokens,
-            generation_kwargs={} if settings.is_natural else {"min_new_tokens": settings.max_tokens},
-            temperature=config.sampling.temperature,
-            learning_rate=config.train.learning_rate,
-            lr_scheduler_type="constant",
-            beta=0.0,
-            epsilon=config.loss.clip_low,
-            epsilon_high=config.loss.clip_high,
-            loss_type="dapo",
-            top_entropy_quantile=float(config.gate.params.get("fraction", 1.0)),
-            gradient_checkpointing=False,
-            max_steps=1,
-            shuffle_dataset=False,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            seed=settings.seed,
-        ),
+        args=_trl_settings(settings, config),
         callbacks=[clock],
     )
-    generate = trainer._generate_single_turn
-
-    def timed_generate(prompt_ids, *rest):
-        started = time.perf_counter()
-        completion_ids, logprobs = generate(prompt_ids, *rest)
-        spent["sample_s"] += time.perf_counter() - started
-        work["tokens_sampled"] += sum(map(len, completion_ids))
-        work["prompt_tokens"] = sum(map(len, prompt_ids))
-        return completion_ids, logprobs
-
-    trainer._generate_single_turn = timed_generate
+    _time_sampling(trainer, spent, work)
     masked = _count_entropy_masks(trainer)
     trainer.train()
     return {
@@ -224,6 +192,54 @@ def run_trl(settings: Settings, farm: Farm) -> dict[str, float]:
         "tokens_in_loss": work["tokens_sampled"],
         "num_parameters": sum(p.numel() for p in model.parameters()),
     }
+
+
+def _trl_settings(settings: Settings, config: Config) -> "GRPOConfig":
+    """TRL's config of the same step: all rows in one generation batch."""
+    from trl import GRPOConfig
+
+    num_rows = settings.num_problems * settings.group_size
+    return GRPOConfig(
+        output_dir=str(Path(os.environ.get("TMPDIR", "/tmp")) / "earl-bench-trl"),
+        use_cpu=True,
+        bf16=settings.dtype == "bfloat16",
+        per_device_train_batch_size=settings.trl_micro_batch,
+        gradient_accumulation_steps=num_rows // settings.trl_micro_batch,  # one generation batch of all rows
+        num_generations=settings.group_size,
+        max_completion_length=settings.max_tokens,
+        generation_kwargs={} if settings.is_natural else {"min_new_tokens": settings.max_tokens},
+        temperature=config.sampling.temperature,
+        learning_rate=config.train.learning_rate,
+        lr_scheduler_type="constant",
+        beta=0.0,
+        epsilon=config.loss.clip_low,
+        epsilon_high=config.loss.clip_high,
+        loss_type="dapo",
+        top_entropy_quantile=float(config.gate.params.get("fraction", 1.0)),
+        gradient_checkpointing=False,
+        max_steps=1,
+        shuffle_dataset=False,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        seed=settings.seed,
+    )
+
+
+def _time_sampling(trainer: object, spent: dict[str, float], work: dict[str, int]) -> None:
+    """Let TRL's sampling add its time and tokens."""
+    generate = trainer._generate_single_turn
+
+    def timed_generate(prompt_ids, *rest):
+        started = time.perf_counter()
+        completion_ids, logprobs = generate(prompt_ids, *rest)
+        spent["sample_s"] += time.perf_counter() - started
+        work["tokens_sampled"] += sum(map(len, completion_ids))
+        work["prompt_tokens"] = sum(map(len, prompt_ids))
+        return completion_ids, logprobs
+
+    trainer._generate_single_turn = timed_generate
 
 
 def _count_entropy_masks(trainer: object) -> Callable[[], int]:

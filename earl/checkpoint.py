@@ -39,7 +39,7 @@ def newest(root: Path) -> Checkpoint | None:
     Raises:
         InfrastructureError: it is damaged. The newest one that is whole is named, and used only on request.
     """
-    found = _all(root)
+    found = every(root)
     if not found:
         return None
     damage = damage_of(found[-1])
@@ -88,7 +88,7 @@ def at(folder: Path) -> Checkpoint | None:
 def go_back_to(chosen: Checkpoint) -> list[Path]:
     """Make a checkpoint its run's newest one: newer ones get names that nothing reads, which are returned."""
     root, left = chosen.folder.parent, []
-    for checkpoint in _all(root):
+    for checkpoint in every(root):
         if checkpoint.step > chosen.step:
             aside = root / f"left-{checkpoint.folder.name}"
             _remove_old(root, aside.name)
@@ -96,7 +96,8 @@ def go_back_to(chosen: Checkpoint) -> list[Path]:
     return left
 
 
-def _all(root: Path) -> list[Checkpoint]:
+def every(root: Path) -> list[Checkpoint]:
+    """The checkpoints in a folder, oldest first; they may be damaged."""
     folders = root.iterdir() if root.is_dir() else []
     matches = [(folder, _NAME.fullmatch(folder.name)) for folder in folders]
     return sorted(
@@ -137,7 +138,7 @@ def save(
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InfrastructureError(f"cannot write the checkpoint {target}: {error}; is the disk full?") from error
-    for old in _all(root)[:-keep]:
+    for old in every(root)[:-keep]:
         _remove_old(root, old.folder.name)
     return Checkpoint(folder=target, step=step)
 

@@ -4,13 +4,13 @@ An unknown key fails and names the nearest known one. The resolved form is saved
 parameters live in its file's dataclass and are given under `[gate.params]` and the like.
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from earl.asynchronous.params import RolloutParams
+from earl.config_keys import known_part, unknown_keys
 from earl.toml_values import read_values
 from earl.update_params import LoraParams, OptimizerParams
 from toolchain.errors import UsageError
@@ -77,8 +77,6 @@ class SftConfig(Section):
     learning_rate: NonNegative = 1e-4
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: NonNegative = 1.0
     checkpoint_every: Annotated[int, Field(ge=0)] = 50  # steps; the validation loss is measured then too; 0: at the end
 
 
@@ -99,8 +97,6 @@ class TrainConfig(Section):
     gradient_checkpointing: Literal["none", "layers"] = "none"
     learning_rate: NonNegative = 2e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: NonNegative = 1.0
     checkpoint_every: Annotated[int, Field(ge=0)] = 10  # steps; 0: only at the end and when stopped
     keep_checkpoints: Positive = 2
 
@@ -247,42 +243,14 @@ def config_from_dict(values: dict[str, Any], origin: str) -> Config:
 
 def checked_config(values: dict[str, Any]) -> tuple[Config | None, list[str]]:
     """The config, None if there can be none, and all that is wrong with `values`."""
-    unknown = _unknown_keys(values)
+    unknown = unknown_keys(Config, values)
     try:
-        config = Config.model_validate(_known_part(values))
+        config = Config.model_validate(known_part(Config, values))
     except ValidationError as error:
         return None, unknown + [
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}; got {one['input']!r}" for one in error.errors()
         ]
     return config, unknown + _contradictions(config)
-
-
-def _unknown_keys(values: dict[str, Any]) -> list[str]:
-    sections, problems = Config.model_fields, []
-    for name, table in values.items():
-        if name not in sections:
-            problems.append(f"unknown section [{name}]{_nearest(name, list(sections))}")
-        elif not isinstance(table, dict):
-            problems.append(f"{name} is a section; got the value {table!r}")
-        else:
-            known = list(sections[name].annotation.model_fields)
-            problems += [f"unknown key {name}.{key}{_nearest(key, known)}" for key in table if key not in known]
-    return problems
-
-
-def _known_part(values: dict[str, Any]) -> dict[str, Any]:
-    """Without what `_unknown_keys` names, so that the rest is checked too."""
-    sections = Config.model_fields
-    return {
-        name: {key: value for key, value in table.items() if key in sections[name].annotation.model_fields}
-        for name, table in values.items()
-        if name in sections and isinstance(table, dict)
-    }
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
 
 
 def _contradictions(config: Config) -> list[str]:

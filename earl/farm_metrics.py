@@ -1,4 +1,4 @@
-"""What the farm did during a step, from its own counters: `perf/sim/*`, beside the `sim/*` that come from verdicts.
+"""What the farm did during a step, from its own counters: those of `sim/*` that do not come from the step's verdicts.
 
 They are of the machine, not of the run: they depend on the cache, on workers lost and on what a resumed run need not
 judge again. A service's counters are those of all its clients.
@@ -8,20 +8,20 @@ from toolchain.errors import InfrastructureError
 from verifiers.connect import Judge
 from verifiers.farm_stats import FarmStats
 
-# Counters of FarmStats that only grow; their growth over a step is the metric.
-_COUNTERS = (
-    "num_judged",
-    "num_failed",
-    "num_shared",
-    "num_same_design",
-    "num_stored",
-    "num_alarms",
-    "num_batch_alarms",
-    "num_cache_faults",
-    "num_reruns_alone",
-    "num_workers_lost",
-    "judging_s",
-)
+# Counters of FarmStats that only grow, by the metric that their growth over a step is.
+FARM_METRICS = {
+    "sim/judged": "num_judged",
+    "sim/failed": "num_failed",
+    "sim/shared": "num_shared",
+    "sim/same_design": "num_same_design",
+    "sim/stored": "num_stored",
+    "sim/alarms": "num_alarms",
+    "sim/batch_alarms": "num_batch_alarms",
+    "sim/cache_faults": "num_cache_faults",
+    "sim/reruns_alone": "num_reruns_alone",
+    "sim/workers_lost": "num_workers_lost",
+    "sim/judging_s": "judging_s",
+}
 
 
 class FarmMeter:
@@ -37,10 +37,8 @@ class FarmMeter:
         self._last = now
         if now is None or last is None:
             return {}
-        growth = {name: float(getattr(now, name) - getattr(last, name)) for name in _COUNTERS}
-        if min(growth.values()) < 0:  # the service was started anew
-            return {}
-        return {f"perf/sim/{name.removeprefix('num_')}": value for name, value in growth.items()}
+        growth = {name: float(getattr(now, of) - getattr(last, of)) for name, of in FARM_METRICS.items()}
+        return growth if min(growth.values()) >= 0 else {}  # else the service was started anew
 
     def _read(self) -> FarmStats | None:
         try:

@@ -69,7 +69,10 @@ class Guard:
 
 
 def keep_batch(result: StepResult, skipped: SkippedUpdate, folder: Path) -> None:
-    """`batch.safetensors` (the tensors of TokenBatch, and `gate`) and `rollouts.jsonl`, in the batch's order."""
+    """`batch.safetensors` (the tensors of TokenBatch, and `gate`) and `rollouts.jsonl`, in the batch's order.
+
+    `earl.replay` reads them.
+    """
     assert result.batch is not None
     assert result.gate_N is not None
     part, tokens = slice_groups(result.batch, skipped.first_group, skipped.last_group + 1)

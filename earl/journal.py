@@ -33,6 +33,7 @@ class VerdictJournal:
 
     def __init__(self, path: Path) -> None:
         self._known: dict[str, Judgement] = {}
+        self._read_bytes: dict[Path, int] = {}  # of other journals
         self._lock = threading.Lock()
         self.num_damaged = 0  # lines that could not be read
         if path.exists():
@@ -58,6 +59,19 @@ class VerdictJournal:
             row = {"key": key, "judgement": _JUDGEMENT.dump_python(judgement, mode="json")}
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
+
+    def read_others(self, folder: Path) -> None:
+        """Learn what the other journals of a run folder have gained, whoever is writing them. Nothing is copied."""
+        for path in sorted(folder.glob("verdicts*.jsonl")):
+            if path.name == Path(self._file.name).name:
+                continue
+            with path.open("rb") as file:
+                file.seek(self._read_bytes.get(path, 0))
+                data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            self._read_bytes[path] = self._read_bytes.get(path, 0) + len(whole)
+            for line in whole.splitlines():
+                self._read(line)
 
     def close(self) -> None:
         with self._lock:

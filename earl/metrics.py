@@ -8,9 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from earl.farm_metrics import FARM_METRICS
 from toolchain.errors import InfrastructureError
 
 _PLAIN_EVERY_S = 5.0
+
+
+def is_of_machine(name: str) -> bool:
+    """Whether a metric is of the machine and the hour. A resumed run has all others as an unbroken one has them."""
+    return name.startswith("perf/") or name in FARM_METRICS
 
 
 class MetricsLog:

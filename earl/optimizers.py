@@ -74,12 +74,12 @@ def check_optimizer(config: OptimizerParams) -> AdamParams:
     return bind_params(AdamParams, config.params, section="optimizer.params", owner=config.name)
 
 
-def make_optimizer(model: torch.nn.Module, config: OptimizerParams, *, weight_decay: float) -> torch.optim.Optimizer:
+def make_optimizer(model: torch.nn.Module, config: OptimizerParams) -> torch.optim.Optimizer:
     """The optimiser of all parameters of `model` that want a gradient. UsageError as for `check_optimizer`."""
     params = check_optimizer(config)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
     return OPTIMIZERS[config.name].make([group for group in groups if group["params"]], params)

@@ -66,12 +66,11 @@ def sft(
         TrainingDiverged: updates are no finite numbers; a checkpoint of the last good weights was written.
     """
     loss = make_sft_loss(config.sft.loss)
-    train = _laid_out(policy.encoder, data.train, config, hooks)
-    validation = _laid_out(policy.encoder, data.validation, config, hooks)
+    train, validation = (_laid_out(policy.encoder, part, config, hooks) for part in (data.train, data.validation))
     if not train:
         raise UsageError(f"no example fits into sft.pack_tokens = {config.sft.pack_tokens}; raise it")
     batches = plan_batches(len(train), config)
-    optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.sft.weight_decay)
+    optimizer = make_optimizer(policy.model, config.optimizer)
     guard = Guard(folder / "skipped", hooks.warn, remedy="sft.learning_rate")
     step, metrics = _resume(resumed, optimizer, guard) if resumed else (0, {})
 
@@ -157,7 +156,7 @@ def _update(
     packs = pack([layout.token_ids_S.numel() for layout in examples], config.sft.pack_tokens)
     totals = accumulate_gradients(model, [[examples[index] for index in chosen] for chosen in packs], loss, config)
     totals["grad_norm"] = float(
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.sft.max_grad_norm or float("inf"))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.max_grad_norm or float("inf"))
     )
     for parameters in optimizer.param_groups:
         parameters["lr"] = learning_rate

@@ -203,7 +203,7 @@ def _update(
             _, entropies = _sampling_stats(learner, learner.policy.model, layouts[start:stop])
             judged = dataclasses.replace(part, entropies=entropies)
         gate_N[tokens] = gate_of(judged)
-        _accumulate_gradients(learner, part, gate_N[tokens], layouts[start:stop], metrics)
+        accumulate_gradients(config, learner.policy, part, gate_N[tokens], layouts[start:stop], metrics)
         grad_norm = torch.nn.utils.clip_grad_norm_(learner.policy.model.parameters(), _max_norm(config))
         loss, grad_norm = metrics.end_update(grad_norm)
         if math.isfinite(loss) and math.isfinite(grad_norm):
@@ -222,14 +222,18 @@ def learning_rate_at(step: int, config: Config) -> float:
 
 
 def _max_norm(config: Config) -> float:
-    return config.train.max_grad_norm or float("inf")
+    return config.optimizer.max_grad_norm or float("inf")
 
 
-def _accumulate_gradients(
-    learner: Learner, batch: TokenBatch, gate_N: torch.Tensor, layouts: list[Layout], metrics: UpdateMetrics
+def accumulate_gradients(
+    config: Config,
+    policy: Policy,
+    batch: TokenBatch,
+    gate_N: torch.Tensor,
+    layouts: list[Layout],
+    metrics: UpdateMetrics,
 ) -> None:
     """Backward of one optimiser batch, micro-batch by micro-batch. The head runs only where a gradient can arise."""
-    config = learner.config
     counts = count(batch, gate_N, config.sampling.max_tokens)
     weights = (
         surrogate_weights(batch, gate_N, counts, config.loss.denominator),
@@ -245,7 +249,7 @@ def _accumulate_gradients(
         tokens = torch.cat([torch.arange(starts[i], starts[i] + sizes[i]) for i in indices])
         rows = needed_N[tokens].nonzero().squeeze(1)
         stats = token_stats(
-            learner.policy.model,
+            policy.model,
             [layouts[index] for index in indices],
             temperature=config.sampling.temperature,
             dtype=compute_dtype(config.model.dtype),

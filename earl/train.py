@@ -112,7 +112,7 @@ def _set_up(
     source = make_source(problems, config)
     saved = checkpoint.newest(run.checkpoints) if is_resumed else None
     policy = load_trainable(str(saved.folder) if saved else config.model.path, config)
-    optimizer = make_optimizer(policy.model, config.optimizer, weight_decay=config.train.weight_decay)
+    optimizer = make_optimizer(policy.model, config.optimizer)
     reference = make_reference(config, policy.model)
     guard = Guard(run.path / "skipped", hooks.warn)
     with ExitStack() as opened:

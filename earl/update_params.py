@@ -17,8 +17,10 @@ class LoraParams(Params):
 
 
 class OptimizerParams(Params):
-    """How gradients become updates. Weight decay spares what is no matrix: norms and biases."""
+    """How gradients become updates."""
 
     name: str = "adamw"  # a key of earl.optimizers.OPTIMIZERS
     params: dict[str, Any] = Field(default_factory=dict)
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0  # a longer gradient is scaled down to it; 0: never
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # decoupled; spares what is no matrix: norms and biases
     schedule: str = "constant"  # of RL, after its warm-up; a key of earl.schedules.SCHEDULES

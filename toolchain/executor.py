@@ -150,7 +150,8 @@ def run_in_folder(
             path.write_text(text, encoding="utf-8", errors="replace")
         results = []
         for step in job.steps:
-            results.append(run(Command(argv=step.argv, cwd=folder, env=step.env, limits=step.limits)))
+            env = {"TMPDIR": name} | step.env  # what a killed tool leaves goes with the folder
+            results.append(run(Command(argv=step.argv, cwd=folder, env=env, limits=step.limits)))
             if results[-1].returncode != 0 or results[-1].is_timed_out or results[-1].is_output_truncated:
                 break
         return FolderResult(results=tuple(results), outputs=_read_back(folder, job.collects))

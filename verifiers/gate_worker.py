@@ -15,7 +15,7 @@ from verifiers.golden_check import GoldenCheck, check_golden
 from verifiers.judgement import WORKER_SETTINGS
 from verifiers.types import Problem
 from verifiers.verify import Verifier
-from verifiers.worker import arm, die_of, die_with_the_farm, guard
+from verifiers.worker import arm, guard, watch_the_farm
 from verifiers.worker_process import READY
 
 _CPU_SHARES = 10  # of this process for one problem, in a worker's shares for one completion: a check parses ~100 texts
@@ -36,11 +36,10 @@ GOLDEN_CHECK = TypeAdapter(GoldenCheck)
 
 def main() -> None:
     """Serve until the other end closes the socket."""
-    sys.excepthook = die_of
     guard()
     settings, scratch = WORKER_SETTINGS.validate_json(sys.argv[1]), Path(sys.argv[2])
     with socket.socket(fileno=sys.stdin.fileno()) as connection, connection.makefile("rwb") as lines:
-        die_with_the_farm(connection, scratch)
+        watch = watch_the_farm(connection, scratch)
         verifier = Verifier(isolation=settings.isolation, scratch=scratch)
         lines.write(READY)
         lines.flush()
@@ -52,6 +51,7 @@ def main() -> None:
             arm(0)
             lines.write(answer + b"\n")
             lines.flush()
+        watch.leave(0)
 
 
 if __name__ == "__main__":

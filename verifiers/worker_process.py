@@ -1,7 +1,6 @@
 """The parent's end of one worker process: start it, ask it, kill it with everything that it started."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from toolchain.scratch import Scratch
 from verifiers.judgement import WORKER_SETTINGS, WorkerSettings
 
 READY = b"ready\n"  # a worker's first line
@@ -45,17 +45,18 @@ class WorkerProcess:
     """
 
     def __init__(self, settings: WorkerSettings, *, module: str = "verifiers.worker") -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="earl-worker-"))
+        self._scratch = Scratch("worker")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in kill)
         self._socket, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        argv = [sys.executable, "-m", module, WORKER_SETTINGS.dump_json(settings), str(self._scratch)]
+        environment |= {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+        argv = [sys.executable, "-m", module, WORKER_SETTINGS.dump_json(settings), str(self._scratch.path)]
         try:
             with theirs:
                 self._process = subprocess.Popen(
                     argv,
-                    env={**environment, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
-                    cwd=self._scratch,
+                    env=environment | {"TMPDIR": str(self._scratch.path)},
+                    cwd=self._scratch.path,
                     stdin=theirs,
                     stdout=self._log,
                     stderr=self._log,
@@ -95,7 +96,7 @@ class WorkerProcess:
     def _clean_up(self) -> None:
         self._socket.close()
         self._log.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.remove()
 
     def _exchange(self, data: bytes, wall_s: float) -> bytes:
         deadline = time.monotonic() + wall_s

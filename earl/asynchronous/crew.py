@@ -1,8 +1,11 @@
 """The rollout workers of this machine: started with the run, started again when they die, ended with it."""
 
+import functools
 import multiprocessing
 import signal
+import tempfile
 from collections.abc import Callable
+from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from earl.asynchronous.worker import local_main
 from earl.config import Config
 from earl.farm_wait import FarmLost
 from toolchain.errors import InfrastructureError, UsageError
+from toolchain.scratch import Scratch
 
 MAX_RESTARTS = 3  # of one worker without a task finished in between
 _LEAVE_S = 15.0
@@ -23,6 +27,7 @@ class Crew:
     def __init__(self, spool: Spool, config: Config, run_folder: Path, warn: Callable[[str], None]) -> None:
         self._spool, self._config, self._run_folder, self._warn = spool, config, run_folder, warn
         # Forked from a process that has the imports done and no threads: a worker is there at once.
+        _place_sockets()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["earl.asynchronous.worker"])
         self._deaths: dict[str, int] = {}  # since the worker last finished a task
@@ -86,3 +91,15 @@ class Crew:
 
 def _how(exit_code: int) -> str:
     return f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
+
+
+@functools.cache
+def _place_sockets() -> None:
+    """Let the sockets of multiprocessing lie where they are found when this process has been killed."""
+    scratch = Scratch("mp")
+    util.Finalize(None, scratch.remove, exitpriority=-200)  # after multiprocessing has removed its own (-100)
+    before, tempfile.tempdir = tempfile.tempdir, str(scratch.path)
+    try:
+        util.get_temp_dir()  # makes it, and keeps to it
+    finally:
+        tempfile.tempdir = before

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -56,7 +56,7 @@ def run_worker(spool: Spool, name: str, config: Config, run_folder: Path) -> Non
         patience = Patience(limit_s=config.verifier.wait_s, hooks=Hooks(warn=tell))
         sampler = Sampler(engine, RolloutJudge(farm, journal, config.reward, config.run.seed, patience), config)
         try:
-            _work(spool, name, policy, sampler)
+            _work(spool, name, policy, sampler, lambda: journal.read_others(run_folder))
         except (FileNotFoundError, InfrastructureError):
             if spool.is_open:  # else the session ended under our hands, which is how it ends
                 raise
@@ -65,7 +65,7 @@ def run_worker(spool: Spool, name: str, config: Config, run_folder: Path) -> Non
             journal.close()
 
 
-def _work(spool: Spool, name: str, policy: Policy, sampler: Sampler) -> None:
+def _work(spool: Spool, name: str, policy: Policy, sampler: Sampler, look_around: Callable[[], None]) -> None:
     version, idle_since = None, time.monotonic()
     while spool.is_open:
         task = spool.claim(name)
@@ -75,6 +75,7 @@ def _work(spool: Spool, name: str, policy: Policy, sampler: Sampler) -> None:
             time.sleep(POLL_S)
             continue
         waited_s = time.monotonic() - idle_since
+        look_around()  # the task may have been begun by a worker that died: what it has judged is known
         wanted = weights.versions(spool.weights)[-1] if task.version is None else task.version
         if wanted != version:
             weights.load(policy.model, weights.read(spool.weights, wanted))

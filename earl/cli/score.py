@@ -1,5 +1,6 @@
 """`earl score`: completions that a user has already sampled, on a benchmark."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from earl.cli.common import cache_options, cache_path, console, progress_bar
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from hdl_bench.results import RunInfo
     from verifiers.formal import FormalProver
@@ -87,23 +88,15 @@ def command(  # noqa: PLR0913  (one parameter an option)
     run_info = read_info(infos)
     benchmark = load_benchmark(name, root)
     rows = read_rows(benchmark, samples=samples, trials=trials)
-    upstream = None
-    if is_compatible and benchmark.compatible is not None:
-        upstream = Upstream([local_executor() for _ in range(workers)])
+    is_compatible = is_compatible and benchmark.compatible is not None
+    upstream = Upstream([local_executor() for _ in range(workers)]) if is_compatible else None
     with ExitStack() as opened:
         prover = open_prover(opened, is_formal) if benchmark.has_stock_testbenches else None
         kept = cache_path(cache, is_uncached)
         proofs = opened.enter_context(closing(DiskCache(kept))) if kept and prover else None
         settings = FarmSettings(num_workers=workers, cache=str(kept) if kept else "")
         ours = opened.enter_context(connect(verifier, settings))
-        progress = opened.enter_context(progress_bar(console))
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, num_done: int, num_jobs: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=num_jobs)
-            progress.update(tasks[what], completed=num_done)
-
+        show = teller(opened.enter_context(progress_bar(console)))
         judges = Judges(ours=ours, prover=prover, upstream=upstream, cache=proofs)
         score = score_samples(benchmark, rows, judges, progress=show)
         if is_sized:
@@ -114,6 +107,18 @@ def command(  # noqa: PLR0913  (one parameter an option)
     if folder:
         write_results(folder, document, sample_rows(score))
     Console(highlight=False).print(render_results(document))
+
+
+def teller(progress: "Progress") -> Callable[[str, int, int], None]:
+    """A function that is told what is done, how much of it, and of how much: a bar for each."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(what: str, num_done: int, num_jobs: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=num_jobs)
+        progress.update(tasks[what], completed=num_done)
+
+    return show
 
 
 def read_info(infos: tuple[str, ...]) -> "RunInfo":

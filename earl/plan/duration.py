@@ -1,6 +1,7 @@
 """An estimate of a run's time: from the last run of the same model here, else from how fast this machine multiplies."""
 
 import json
+import os
 import statistics
 import tomllib
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Duration:
     is_overlapped: bool  # the step before is trained on meanwhile
     source: str
     is_measured: bool  # by a run; else by matrix products alone
+    assumed: tuple[str, ...]  # what was not measured
 
     @property
     def step_s(self) -> float:
@@ -74,6 +76,7 @@ def _from_last_run(config: Config, work: Work) -> Duration | None:
             is_overlapped=config.rollout.max_staleness > 0,
             source=f"the last {len(rows)} steps of {path.parent}",
             is_measured=True,
+            assumed=("completions as long as then", "the machine as busy as then"),
         )
     return None
 
@@ -132,9 +135,15 @@ def _from_products(config: Config, shape: ModelShape, work: Work) -> Duration:
         train_s=train_s / _TRAINING_SHARE,
         num_samplers=max(1, rollout.num_workers) if is_apart else 1,
         is_overlapped=is_apart and rollout.max_staleness > 0,
-        source=f"matrix products measured here, {decoding / 1e9:.0f} and {training / 1e9:.0f} GFLOP/s in"
-        f" {str(dtype).removeprefix('torch.')}; completions at their longest, judging not counted",
+        source=f"matrix products measured now, {decoding / 1e9:.0f} and {training / 1e9:.0f} GFLOP/s in"
+        f" {str(dtype).removeprefix('torch.')}",
         is_measured=False,
+        assumed=(
+            f"products are {_DECODING_SHARE:.0%} of sampling and {_TRAINING_SHARE:.0%} of training (SmolLM2-135M)",
+            "completions at their longest",
+            "sampling hides all judging",
+            f"the machine as busy as now, {os.getloadavg()[0]:.1f} processes on {num_cores()} cores",
+        ),
     )
 
 

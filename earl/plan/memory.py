@@ -21,6 +21,8 @@ _FP32 = 4
 _HOLES_OF_ACTIVATIONS = {4: 0.45, 2: 0.18}
 _MORE_UNDER_ADAPTERS = 0.4  # whose outputs are made apart and added
 _HOLES_OF_GRADIENTS = 0.4
+# Of one worker of a farm, measured: Python with pyslang 61 MB, its sandbox 13, a simulator 8.
+_JUDGE = 82_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,7 @@ class Memory:
     optimizer: int
     reference: int  # a model of its own
     workers: int  # all rollout workers of this machine, each at its peak
+    judges: int  # the farms of this machine
     sampler_copy: int  # weights laid out for decoding
     kv_cache: int
     sampling_logits: int
@@ -45,7 +48,7 @@ class Memory:
 
     @property
     def always(self) -> int:
-        return self.program + self.masters + self.optimizer + self.reference + self.workers
+        return self.program + self.masters + self.optimizer + self.reference + self.workers + self.judges
 
     @property
     def sampling(self) -> int:
@@ -91,6 +94,7 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
         optimizer=round(OPTIMIZERS[config.optimizer.name].state_bytes * shape.num_trainable),
         reference=_FP32 * shape.num_parameters if has_model else 0,
         workers=workers,
+        judges=_JUDGE * num_judges(config),
         sampler_copy=sampler_copy,
         kv_cache=kv_cache,
         sampling_logits=sampling_logits,
@@ -101,6 +105,15 @@ def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_by
         backward=work.largest_micro_batch * _working_set(shape, size),
         logits=_head(config, shape, work),
     )
+
+
+def num_judges(config: Config) -> int:
+    """Workers of farms on this machine: the trainer's, and what each rollout worker has of as many."""
+    rollout, num = config.rollout, config.verifier.num_workers
+    if config.verifier.address != "local":
+        return 0
+    num_samplers = rollout.num_workers if rollout.is_local else 0
+    return num + (num_samplers * max(1, num // num_samplers) if num_samplers else 0)
 
 
 def _sampler(config: Config, shape: ModelShape, work: Work, size: int) -> tuple[int, int, int]:

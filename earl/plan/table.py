@@ -13,6 +13,7 @@ _PARTS = {
     "optimizer": "optimiser state",
     "reference": "reference model",
     "workers": "rollout workers",
+    "judges": "judges' workers and their sandboxes",
     "sampler_copy": "sampler's copy of the weights",
     "kv_cache": "keys and values",
     "sampling_logits": "logits of a decoding step",
@@ -87,6 +88,7 @@ def _add_time(table: Table, time: dict[str, Any]) -> None:
         parts += "; sampling beside training"
     table.add_row("a step", f"{time['step_s']:.0f} s", parts)
     table.add_row(Text("time", style="bold"), Text(_span(time["run_s"]), style="bold"), f"from {time['source']}")
+    table.add_row("", "", f"assumed: {'; '.join(time['assumed'])}")
 
 
 def _add_disk(table: Table, disk: dict[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """A server of the OpenAI protocol on loopback, with faults that the test decides. It counts what it was paid for."""
 
 import json
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -86,7 +87,7 @@ class FakeEndpoint:
 
     @contextmanager
     def running(self) -> Iterator["FakeEndpoint"]:
-        endpoint = self
+        endpoint, errors = self, []
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -94,21 +95,19 @@ class FakeEndpoint:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 fault, content = endpoint.respond(self.path, body, dict(self.headers))
-                try:
-                    self.send_response(fault.status)
-                    for name, value in {"Content-Length": str(len(content)), **fault.headers}.items():
-                        self.send_header(name, value)
+                self.send_response(fault.status)
+                for name, value in {"Content-Length": str(len(content)), **fault.headers}.items():
+                    self.send_header(name, value)
+                with suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed, as some tests do
                     self.end_headers()
                     self.wfile.write(content)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # who asked is gone
 
             def log_message(self, *arguments: object) -> None:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
-        server.handle_error = lambda request, address: None  # a client that was killed
+        server.handle_error = lambda request, address: errors.append(sys.exc_info()[1])
         self.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -118,3 +117,5 @@ class FakeEndpoint:
             server.shutdown()
             thread.join()
             server.server_close()
+        # A client that is killed before it has asked for anything resets its connection.
+        assert all(isinstance(error, ConnectionError) for error in errors), errors

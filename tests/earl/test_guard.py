@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -12,8 +13,11 @@ from trainer_runs import PROBLEMS, by_checksum, make_config, metrics_of
 from earl import checkpoint, step
 from earl.guard import TrainingDiverged
 from earl.hooks import Hooks
+from earl.policy import load_trainable
+from earl.replay import load_batch, replay
 from earl.run_folder import RunFolder
 from earl.train import train
+from toolchain.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,7 +30,7 @@ FAULTS = {
 
 def _broken(monkeypatch, is_broken, fault=FAULTS["nan gradient"]):
     """Every update, counted from 1 over the run, whose number `is_broken` has a loss that `fault` spoils."""
-    loss_of, accumulate, updates = step.policy_loss, step._accumulate_gradients, []
+    loss_of, accumulate, updates = step.policy_loss, step.accumulate_gradients, []
 
     def counting(*arguments):
         updates.append(None)
@@ -36,7 +40,7 @@ def _broken(monkeypatch, is_broken, fault=FAULTS["nan gradient"]):
         output = loss_of(*arguments)
         return dataclasses.replace(output, loss=fault(output.loss)) if is_broken(len(updates)) else output
 
-    monkeypatch.setattr(step, "_accumulate_gradients", counting)
+    monkeypatch.setattr(step, "accumulate_gradients", counting)
     monkeypatch.setattr(step, "policy_loss", spoilt)
 
 
@@ -96,6 +100,65 @@ def test_the_other_mini_batches_still_train(tiny_policy, tmp_path, monkeypatch):
     logged = [json.loads(line) for line in run.completions_path(1).read_text().splitlines()]
     kept = (run.path / "skipped" / "step_000001_update_2" / "rollouts.jsonl").read_text().splitlines()
     assert [json.loads(line)["text"] for line in kept] == [row["text"] for row in logged[4:]]  # the second group
+
+
+def test_a_kept_batch_can_be_loaded_and_taken_once_more(tiny_policy, tmp_path, monkeypatch):
+    sections = {"kl": {"beta": 0.01}, "loss": {"correction": "token"}, "run": {"num_threads": 1}}
+    options = {"num_steps": 1, "num_minibatches": 2, "checkpoint_every": 0}
+    config = make_config(tiny_policy, tmp_path, "run", train=options, **sections)
+    run = RunFolder.create(config, default_name="x")
+    accumulate, taken = step.accumulate_gradients, []
+
+    def noting(config, policy, *batch):
+        taken.append(batch[:-1])
+        accumulate(config, policy, *batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, "accumulate_gradients", noting)
+        patched.setattr(step, "policy_loss", _spoilt_once(step.policy_loss))
+        train(config, run, PROBLEMS, FakeFarm(by_checksum))
+    folder = run.path / "skipped" / "step_000001_update_1"
+    kept = load_batch(folder)
+    batch, gate_N, layouts = taken[0]
+    assert torch.equal(kept.gate_N, gate_N)
+    for field in dataclasses.fields(batch):
+        ours, theirs = getattr(kept.batch, field.name), getattr(batch, field.name)
+        assert (ours is None) == (theirs is None), field.name
+        assert ours is None or torch.equal(ours, theirs), field.name
+    assert [layout.token_ids_S.tolist() for layout in kept.layouts] == [x.token_ids_S.tolist() for x in layouts]
+
+    healthy = replay(folder, checkpoint=tiny_policy)  # with the weights that the run began with nothing is wrong
+    metrics, policy = step.UpdateMetrics(), load_trainable(str(tiny_policy), config)
+    accumulate(config, policy, batch, gate_N, layouts, metrics)
+    norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), float("inf"))
+    assert (healthy.loss, healthy.grad_norm) == metrics.end_update(norm)
+    assert (healthy.bad_parameters, healthy.weights) == ((), str(tiny_policy))
+
+    with torch.no_grad():
+        policy.model.model.norm.weight[3] = float("inf")
+    policy.model.save_pretrained(str(tmp_path / "bad"))
+    policy.encoder.tokenizer.save_pretrained(str(tmp_path / "bad"))
+    bad = replay(folder, checkpoint=tmp_path / "bad")
+    assert not math.isfinite(bad.grad_norm)
+    assert "model.norm.weight" in bad.bad_parameters
+    assert replay(folder).weights == str(run.checkpoints / "step_000001")
+
+
+def _spoilt_once(loss_of):
+    """A loss that is NaN the first time."""
+    calls = []
+
+    def spoilt(*arguments):
+        calls.append(None)
+        output = loss_of(*arguments)
+        return dataclasses.replace(output, loss=output.loss * float("nan")) if len(calls) == 1 else output
+
+    return spoilt
+
+
+def test_what_is_no_kept_batch_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"holds no skipped batch; give one of RUN/skipped"):
+        replay(tmp_path)
 
 
 def test_three_steps_in_a_row_stop_the_run_with_the_last_good_weights(tiny_policy, tmp_path, monkeypatch):

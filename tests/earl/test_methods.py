@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from earl.config import OverlongConfig, config_from_dict, load_config
 from earl.hooks import Hooks
 from earl.methods import check_methods
+from earl.metrics import is_of_machine
 from earl.problem_stream import ProblemStream
 from earl.reward import overlong_penalty
 from earl.run_folder import RunFolder
@@ -311,7 +312,7 @@ def test_pass_rates_and_a_moving_reference_survive_an_interruption(tiny_policy, 
     train(config, run, PROBLEMS, FakeFarm(_by_checksum), hooks=hooks)
     result = train(config, run, PROBLEMS, FakeFarm(_by_checksum), is_resumed=True)
     assert _distance(weights, load_file(result.checkpoint.folder / "model.safetensors")) == 0.0
-    strip = lambda rows: [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in rows]  # noqa: E731
+    strip = lambda rows: [{k: v for k, v in row.items() if not is_of_machine(k)} for row in rows]  # noqa: E731
     assert strip(_metrics(run)) == strip(_metrics(whole))
 
 

@@ -36,7 +36,7 @@ def _step(optimizer, model, gradient):
 def test_adamw_by_hand_and_decay_on_matrices_only():
     """The first step of Adam is lr * sign(g); decay takes lr * 0.5 of a matrix before it, and nothing of a norm."""
     model = _Pair()
-    _step(make_optimizer(model, OptimizerParams(), weight_decay=0.5), model, 3.0)
+    _step(make_optimizer(model, OptimizerParams(weight_decay=0.5)), model, 3.0)
     torch.testing.assert_close(model.weight.data, torch.full((4, 4), 1 - 0.1 * 0.5 - 0.1))
     torch.testing.assert_close(model.norm.data, torch.full((4,), 0.9))
     assert torch.equal(model.frozen.data, torch.ones(4, 4))
@@ -45,7 +45,7 @@ def test_adamw_by_hand_and_decay_on_matrices_only():
 def test_parameters_of_the_optimiser_reach_it():
     model = _Pair()
     chosen = OptimizerParams(params={"beta1": 0.5, "beta2": 0.6, "eps": 1e-3})
-    group = make_optimizer(model, chosen, weight_decay=0.0).param_groups[0]
+    group = make_optimizer(model, chosen).param_groups[0]
     assert (group["betas"], group["eps"]) == ((0.5, 0.6), 1e-3)
 
 
@@ -54,10 +54,7 @@ def test_8_bit_states_follow_adamw_in_a_quarter_of_the_memory_and_survive_a_chec
     torch.manual_seed(0)
     target = torch.randn(128, 128)
     models, ways = [_Pair(128) for _ in range(3)], ("adamw", "adamw_8bit", "adamw_8bit")
-    chosen = [
-        make_optimizer(model, OptimizerParams(name=name), weight_decay=0.0)
-        for model, name in zip(models, ways, strict=True)
-    ]
+    chosen = [make_optimizer(model, OptimizerParams(name=name)) for model, name in zip(models, ways, strict=True)]
 
     def run(number, steps):
         model, optimizer = models[number], chosen[number]
@@ -82,7 +79,7 @@ def test_8_bit_states_follow_adamw_in_a_quarter_of_the_memory_and_survive_a_chec
     weights = models[2].state_dict()
     models[2] = _Pair(128)
     models[2].load_state_dict(weights)
-    chosen[2] = make_optimizer(models[2], OptimizerParams(name="adamw_8bit"), weight_decay=0.0)
+    chosen[2] = make_optimizer(models[2], OptimizerParams(name="adamw_8bit"))
     checkpoint.load_optimizer(checkpoint.Checkpoint(folder=tmp_path, step=20), chosen[2])
     run(2, 20)
     assert torch.equal(models[1].weight, models[2].weight)

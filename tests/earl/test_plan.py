@@ -103,7 +103,8 @@ def test_memory_by_hand(tiny_policy):
     # Keys and values, two layers, two heads of 8: two prompts of 10 and four rows of 11, in blocks of 32.
     assert memory.kv_cache == 2 * 4 * 2 * 2 * 8 * (2 * 32 + 4 * 32)
     assert memory.peak == max(memory.sampling, memory.training)
-    assert memory.always == 1000 + 16 * num
+    assert memory.judges == 2 * 82_000_000
+    assert memory.always == 1000 + 16 * num + memory.judges
 
 
 def _memory(tiny_policy, **sections) -> Memory:
@@ -253,10 +254,13 @@ def test_the_last_run_of_the_same_model_gives_the_time_and_another_does_not(writ
     row = {"step": 1, "num_tokens": 640.0, "completions/mean_length": 50.0, **rates}
     (run / "metrics.jsonl").write_text(json.dumps(row) + "\n" + '{"step": 2, "num_to')  # a run that is being written
     (run / "config.toml").write_text('[model]\npath = "another"\n')
-    assert "matrix products" in make_plan(file)["time"]["source"]
+    before = make_plan(file)["time"]
+    assert "matrix products" in before["source"]
+    assert before["assumed"][0] == "products are 84% of sampling and 75% of training (SmolLM2-135M)"
     (run / "config.toml").write_text(f'[model]\npath = "{tiny_policy}"\n')
     time = make_plan(file)["time"]
     assert str(run) in time["source"]
+    assert time["assumed"] == ("completions as long as then", "the machine as busy as then")
     # 64 completions of 50 tokens are 3,200: 32 s at 100 a second, and 5 times the judging and training of 640.
     assert (time["sample_s"], time["judge_s"], time["train_s"]) == pytest.approx((32.0, 10.0, 40.0))
     assert time["run_s"] == pytest.approx(82.0 * 20)

@@ -9,7 +9,7 @@ from earl.plan import checks, duration
 from earl.plan.disk import estimate_disk
 from earl.plan.document import make_plan
 from earl.plan.duration import Duration, estimate_duration
-from earl.plan.memory import Memory, estimate_memory
+from earl.plan.memory import Memory, estimate_memory, num_judges
 from earl.plan.model_shape import read_shape
 from earl.plan.work import count_work
 
@@ -44,8 +44,25 @@ def test_each_worker_has_a_program_weights_and_what_sampling_its_share_takes(tin
     of_each = PROGRAM + memory.masters + alone.sampler_copy + max(kv_cache + logits, memory.gradients)
     assert memory.workers == 3 * of_each
     assert (memory.sampler_copy, memory.kv_cache, memory.sampling_logits) == (0, 0, 0)  # the trainer does not sample
-    assert memory.training == alone.training + 3 * of_each
+    assert memory.training == alone.training + 3 * of_each + memory.judges - alone.judges
     assert memory.peak == memory.training
+
+
+@pytest.mark.parametrize(
+    ("rollout", "verifier", "number"),
+    [
+        ({}, {}, 2),
+        ({}, {"num_workers": 5}, 5),
+        ({"num_workers": 2}, {"num_workers": 5}, 5 + 2 * 2),
+        ({"num_workers": 3}, {"num_workers": 2}, 2 + 3 * 1),
+        ({"num_workers": 3, "is_local": False}, {}, 2),
+        ({"num_workers": 3}, {"address": "http://127.0.0.1:1"}, 0),
+    ],
+)
+def test_a_farm_has_its_workers_in_trainer_and_rollout_workers(tiny_policy, rollout, verifier, number):
+    config = _config(tiny_policy, rollout, verifier=verifier)
+    assert num_judges(config) == number
+    assert _memory(config).judges == 82_000_000 * number
 
 
 def test_workers_of_other_machines_take_nothing_here(tiny_policy):
@@ -75,7 +92,7 @@ def test_checkpoints_hold_older_weights_and_more_are_published(tiny_policy, tmp_
 
 
 def _seconds(**values):
-    times = {"sample_s": 6.0, "judge_s": 2.0, "train_s": 5.0, "source": "", "is_measured": True}
+    times = {"sample_s": 6.0, "judge_s": 2.0, "train_s": 5.0, "source": "", "is_measured": True, "assumed": ()}
     return Duration(**times | {"num_samplers": 1, "is_overlapped": False} | values).step_s
 
 

@@ -89,7 +89,7 @@ def test_another_config_is_refused_with_the_difference_or_forced(copied, section
 
 def test_a_forced_change_reaches_the_optimiser(copied):
     run, config = copied
-    other = _changed(config, train={"num_steps": 3, "weight_decay": 0.25}, optimizer={"params": {"beta2": 0.95}})
+    other = _changed(config, train={"num_steps": 3}, optimizer={"weight_decay": 0.25, "params": {"beta2": 0.95}})
     _reopen(run, other, is_forced=True)
     result = train(other, run, PROBLEMS, FakeFarm(by_checksum), is_resumed=True)
     matrices, vectors = torch.load(result.checkpoint.folder / "optimizer.pt", weights_only=True)["param_groups"]
@@ -276,6 +276,28 @@ def test_a_damaged_row_of_metrics_is_named(tmp_path):
     path.write_text('{"step": 1}\n{"st\x00p": 2}\n{"step": 3}\n')
     with pytest.raises(InfrastructureError, match=r"metrics.jsonl: line 2 is damaged .* remove that line"):
         MetricsLog(path, last_step=3)
+
+
+def test_journals_of_a_run_learn_from_each_other_and_copy_nothing(tmp_path):
+    verdict = Judgement(candidate=None, verdict=Verdict(outcome=Outcome.PASSED, stage=Stage.COMPARE, seed=1))
+    paths = [tmp_path / name for name in ("verdicts-w0.jsonl", "verdicts-w1.jsonl", "verdicts.jsonl")]
+    first, second, own = (VerdictJournal(path) for path in paths)
+    first.put("a", verdict)
+    own.put("b", verdict)
+    with paths[0].open("a") as file:
+        file.write('{"key": "half')  # it is being written
+    second.read_others(tmp_path)
+    assert [second.get(key) for key in ("a", "b", "half")] == [verdict, verdict, None]
+    second.put("a", verdict)
+    assert paths[1].read_text() == ""
+    row = json.loads(paths[0].read_text().splitlines()[0]) | {"key": "half-past"}
+    with paths[0].open("a") as file:
+        file.write(json.dumps(row).removeprefix('{"key": "half') + "\n")
+    second.read_others(tmp_path)
+    assert second.get("half-past") == verdict
+    assert second.num_damaged == 0
+    for journal in (first, second, own):
+        journal.close()
 
 
 def test_a_damaged_line_of_the_journal_is_judged_again_and_told_of(copied, tmp_path):

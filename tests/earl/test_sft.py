@@ -16,6 +16,7 @@ from earl.config import Config, PromptConfig, config_from_dict
 from earl.forward import Sequences, lay_out
 from earl.guard import TrainingDiverged
 from earl.hooks import Hooks
+from earl.metrics import is_of_machine
 from earl.packing import pack
 from earl.policy import Policy, load_policy
 from earl.resume_check import identity_of, keep_identity, reopen
@@ -54,7 +55,7 @@ def _policy(encoder):
 
 def _rows(folder: Path):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith("perf/")} for row in rows]
+    return [{key: value for key, value in row.items() if not is_of_machine(key)} for row in rows]
 
 
 def _folder(path: Path) -> Path:

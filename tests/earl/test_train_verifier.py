@@ -12,6 +12,7 @@ from serving import GOLDEN, PARITY, serving
 from earl.cli.common import with_verifier
 from earl.cli.train import command
 from earl.config import config_from_dict, load_config
+from earl.metrics import is_of_machine
 from earl.run_folder import RunFolder
 from earl.train import train
 from toolchain.errors import UsageError
@@ -57,7 +58,7 @@ def _run(tiny_policy, tmp_path, name, judge):
     wrapped = _Wrapped(judge)
     result = train(config, run, [PARITY], wrapped)
     rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    rows = [{key: value for key, value in row.items() if not key.startswith(("perf/", "sim/"))} for row in rows]
+    rows = [{key: value for key, value in row.items() if not is_of_machine(key)} for row in rows]
     journal = [json.loads(line)["judgement"] for line in (run.path / "verdicts.jsonl").read_text().splitlines()]
     assert len(journal) == len(wrapped.judgements)
     assert all(TypeAdapter(Judgement).validate_python(row) in wrapped.judgements for row in journal)

@@ -4,6 +4,7 @@ import json
 import zlib
 
 from earl.config import Config, config_from_dict
+from earl.metrics import is_of_machine
 from earl.run_folder import RunFolder
 from verifiers.types import Outcome, Problem, ReferenceOracle
 
@@ -39,7 +40,7 @@ def make_config(tiny_policy, tmp_path, name: str, **sections: dict) -> Config:
     return config_from_dict(values, origin="test")
 
 
-def metrics_of(run: RunFolder, leave_out: str | tuple[str, ...] = "perf/") -> list[dict]:
-    """The rows of a run's metrics without the keys that begin like this."""
+def metrics_of(run: RunFolder, leave_out: str | tuple[str, ...] = ()) -> list[dict]:
+    """The rows of a run's metrics without those of the machine, and without the keys that begin like this."""
     rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith(leave_out)} for row in rows]
+    return [{k: v for k, v in row.items() if not (is_of_machine(k) or k.startswith(leave_out))} for row in rows]

@@ -158,10 +158,10 @@ def test_a_worker_that_hangs_is_killed_with_its_simulator_at_the_deadline():
         worker.ask(line, wall_s=1.5)
     worker.kill()
     assert not Path(f"/proc/{worker.pid}").exists()
-    assert not worker._scratch.exists()
+    assert not worker._scratch.path.exists()
     # What it had started is found by the scratch folder that it runs in.
     running = [Path(entry) / "cwd" for entry in Path("/proc").glob("[0-9]*")]
-    assert not any(str(worker._scratch) in _target(link) for link in running)
+    assert not any(str(worker._scratch.path) in _target(link) for link in running)
 
 
 def _target(link: Path) -> str:
@@ -187,7 +187,7 @@ def test_closing_fails_what_is_not_judged_and_leaves_no_process_or_folder():
     farm.close()
     assert time.monotonic() - started < 3
     assert not Path(f"/proc/{worker.pid}").exists()
-    assert not worker._scratch.exists()
+    assert not worker._scratch.path.exists()
     for future in (running, waiting):
         assert isinstance(future.exception(), InfrastructureError)
     with pytest.raises(InfrastructureError, match="closed"):

@@ -123,7 +123,7 @@ farm = Farm(num_workers=1, isolation="rlimits", cache=Path(sys.argv[2]))
 print(farm.submit(PROBLEM, GOLDEN, (1,)).result().verdict.outcome, flush=True)
 farm.submit(PROBLEM, HANG, (1,))
 worker = farm._slots[0].worker
-print(worker.pid, worker._scratch, flush=True)
+print(worker.pid, worker._scratch.path, flush=True)
 farm.submit(PROBLEM, GOLDEN, (2,)).result()
 """
 
