@@ -164,7 +164,7 @@ def _erratum(task: _Task) -> Erratum | None:
 def _problem(task: _Task) -> Problem:
     row, harness = task.row, task.harness
     golden = _golden(task)
-    tests = f"raise ImportError({task.fault!r})\n" if task.fault else test_source(harness)
+    tests = f"raise ImportError({task.fault!r})\n" if task.fault else test_source()
     oracle = CocotbOracle(
         test_source=tests,
         is_trusted=False,
@@ -172,6 +172,8 @@ def _problem(task: _Task) -> Problem:
         golden=golden,
         golden_top=harness.top_module if golden else None,
         files=() if task.fault else harness.files,
+        runner="" if task.fault else harness.runner,
+        variables=() if task.fault else harness.variables,
     )
     return Problem(
         problem_id=row.id,

@@ -1,8 +1,9 @@
-"""Reads a CVDP harness: what it runs, or why our cocotb checker cannot run it. Runs none of its Python.
+"""Reads a CVDP harness: what it runs, or why we cannot run it. Runs none of its Python.
 
-A harness is an `.env` (TOPLEVEL, VERILOG_SOURCES, MODULE or COCOTB_TEST_MODULES, SIM), a pytest runner that builds and
-simulates with cocotb's runner, and test modules. The runner is only read: one plain build and test is what our checker
-does itself; build parameters, defines, arguments of the simulator and parametrised runs are refused by name.
+A harness is an `.env` (TOPLEVEL, VERILOG_SOURCES, MODULE or COCOTB_TEST_MODULES, SIM), a docker-compose file that names
+a pytest runner, which builds and simulates with cocotb's runner, and test modules. What can be seen without running it
+is refused here by name: simulators and tools that we lack, files of the container that are not there. Which runs the
+runner makes (parameters, parametrised tests, loops) is recorded in the sandbox: `verifiers.cocotb_runner`.
 """
 
 import ast
@@ -10,21 +11,22 @@ import importlib
 import re
 import warnings
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from toolchain.cocotb import find_cocotb
 from toolchain.errors import ToolNotFound
+from verifiers.cocotb_runner import MODULES_VARIABLE
 
 _SOURCE_FOLDER, _CODE_FOLDER = "src", "code"
 _SIMULATORS = ("icarus", "verilator")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
 _OWN_VARIABLES = re.compile(r"PATH$|^LD_|^PYTHON|^COCOTB|^GPI|^PYGPI|^HASH$")  # what the tests' environment keeps
-# Arguments of a runner's `build` and `test` that change nothing of what is judged.
-_PLAIN_ARGUMENTS = {
-    *("sources", "verilog_sources", "hdl_toplevel", "hdl_toplevel_lang", "test_module", "timescale", "seed"),
-    *("always", "clean", "verbose", "waves", "log_file", "build_dir", "test_dir", "results_xml"),
-}
-_PLAIN_BUILD_ARGS = frozenset(("-g2012", "-Wall", "-Wno-fatal", "--timing"))
+_COMMERCIAL = "__VERIF_EDA_IMAGE__"  # the data set's name for a container with a commercial simulator
+_RUNNER = "test_runner.py"
+_RUNNER_PATH = re.compile(r"/src/([\w./-]+\.py)")
+_CONTAINER_PATH = re.compile(r"/(src|code|rundir)/.")
+_SHIMMED = ("cocotb.result.TestFailure", "cocotb.runner", "cocotb.runner.get_runner")
+_COCOTB_1 = "earl_cocotb1"  # hdl_bench.cocotb1, beside the tests
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,7 @@ class Harness:
     sources: tuple[str, ...] = ()  # as the rows name them: rtl/x.sv
     test_modules: tuple[str, ...] = ()
     simulator: str = "icarus"
+    runner: str = ""  # one of `files`
     variables: tuple[tuple[str, str], ...] = ()  # what the tests find in their environment
     files: tuple[tuple[str, str], ...] = ()  # the test modules and what lies beside them
     problem: str = ""
@@ -44,10 +47,11 @@ def read_harness(files: dict[str, str]) -> Harness:
     """The harness of a row's `harness.files`."""
     env_text = next((text for name, text in files.items() if PurePosixPath(name).name == ".env"), None)
     if env_text is None:
-        return Harness(problem="the harness has no .env file")
+        return Harness(problem=_fault_of_container(files) or "the harness has no .env file")
     env = _variables(env_text)
     modules = tuple(re.split(r"[,\s]+", env.get("COCOTB_TEST_MODULES") or env.get("MODULE", "")))
     tests = {name: text for name, text in files.items() if _is_test(name)}
+    runners = _runners_of(files)
     beside = {str(PurePosixPath(name).relative_to(_SOURCE_FOLDER)): text for name, text in tests.items()}
     return Harness(
         top_module=env.get("TOPLEVEL", ""),
@@ -55,8 +59,9 @@ def read_harness(files: dict[str, str]) -> Harness:
         test_modules=modules,
         simulator=env.get("SIM", "icarus"),
         variables=tuple((key, value) for key, value in env.items() if not _OWN_VARIABLES.search(key)),
-        files=tuple(beside.items()),
-        problem=_fault_of(env, modules, beside),
+        files=(*beside.items(), (f"{_COCOTB_1}.py", Path(__file__).with_name("cocotb1.py").read_text("utf-8"))),
+        runner=runners[0],
+        problem=_fault_of_container(files) or _fault_of(env, modules, beside) or _fault_of_runners(runners, beside),
     )
 
 
@@ -71,17 +76,16 @@ def missing_imports(harness: Harness) -> str:
         warnings.simplefilter("ignore", DeprecationWarning)  # what is about to go is still there
         for module in harness.test_modules:
             for name, line in _cocotb_imports(ast.parse(texts[_file_of(module)])):
-                if not _can_import(name):
+                if name not in _SHIMMED and not _can_import(name):
                     return f"{_file_of(module)}, line {line} imports {name}, which cocotb {version} does not have"
     return ""
 
 
-def test_source(harness: Harness) -> str:
-    """A test module that has all tests of the harness, run with its environment."""
+def test_source() -> str:
+    """A test module that has all tests of the modules that a run names."""
     return (
-        "import importlib\nimport os\n\n"
-        f"os.environ.update({dict(harness.variables)!r})\n"
-        f"for _name in {harness.test_modules!r}:\n"
+        f"import importlib\nimport os\n\nimport {_COCOTB_1}\n\n"
+        f"for _name in os.environ[{MODULES_VARIABLE!r}].split(','):\n"
         "    _found = vars(importlib.import_module(_name))\n"
         '    globals().update({key: value for key, value in _found.items() if not key.startswith("__")})\n'
     )
@@ -120,38 +124,50 @@ def _fault_of(env: dict[str, str], modules: tuple[str, ...], beside: dict[str, s
     missing = [module for module in modules if _file_of(module) not in beside]
     if missing:
         return f"its .env names the test module {missing[0]!r}, which is not among its files"
-    for module in modules:
-        try:
-            ast.parse(beside[_file_of(module)])
-        except SyntaxError as error:
-            return f"{_file_of(module)} is no Python: {error.msg}, line {error.lineno}"
-    runners = {name: text for name, text in beside.items() if name.endswith(".py") and "get_runner" in text}
+    return next(filter(None, (_fault_of_python(name, text, modules) for name, text in beside.items())), "")
+
+
+def _runners_of(files: dict[str, str]) -> list[str]:
+    """The pytest modules that the docker-compose file runs."""
+    texts = [text for name, text in files.items() if PurePosixPath(name).name.startswith("docker-compose")]
+    lines = [line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return list(dict.fromkeys(name for line in lines for name in _RUNNER_PATH.findall(line))) or [_RUNNER]
+
+
+def _fault_of_container(files: dict[str, str]) -> str:
+    named = next((name for name, text in files.items() if not name.endswith(".py") and _COMMERCIAL in text), None)
+    return f"its {named} asks for a commercial simulator ({_COMMERCIAL})" if named else ""
+
+
+def _fault_of_runners(runners: list[str], beside: dict[str, str]) -> str:
     if len(runners) != 1:
-        return f"it has {len(runners)} runners of cocotb; only one plain build and test is run"
-    [(name, text)] = runners.items()
-    return _fault_of_runner(name, text)
+        return f"its docker-compose runs {len(runners)} modules: {', '.join(runners)}; one is run"
+    return "" if runners[0] in beside else f"its runner {runners[0]} is not among its files"
 
 
-def _fault_of_runner(name: str, text: str) -> str:
+def _fault_of_python(name: str, text: str, modules: tuple[str, ...]) -> str:
+    """What a Python file does that works in the benchmark's container only."""
+    if not name.endswith(".py"):
+        return ""
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
         return f"{name} is no Python: {error.msg}, line {error.lineno}"
+    is_test = name in map(_file_of, modules)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == "parametrize":
-            return f"{name}, line {node.lineno} runs the tests for several parameters"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("build", "test"):
-            odd = [word.arg or "**" for word in node.keywords if not _is_plain(word)]
-            if odd:
-                return f"{name}, line {node.lineno} gives {odd[0]!r} to the runner's {node.func.attr}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CONTAINER_PATH.match(node.value):
+            return f"{name}, line {node.lineno} uses the container's {node.value[:60]}"
+        if not is_test and _runs_commands(node):
+            return f"{name}, line {node.lineno} runs commands of its own, not cocotb alone"
     return ""
 
 
-def _is_plain(word: ast.keyword) -> bool:
-    if word.arg in _PLAIN_ARGUMENTS:
-        return True
-    is_list = word.arg == "build_args" and isinstance(word.value, ast.List)
-    return is_list and all(isinstance(e, ast.Constant) and e.value in _PLAIN_BUILD_ARGS for e in word.value.elts)
+def _runs_commands(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import):
+        return any(alias.name == "subprocess" for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "subprocess"
+    return isinstance(node, ast.Attribute) and node.attr in ("system", "popen") and ast.unparse(node.value) == "os"
 
 
 def _cocotb_imports(tree: ast.Module) -> list[tuple[str, int]]:

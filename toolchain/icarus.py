@@ -14,10 +14,21 @@ _SEVERITIES = {"warning": "warning", "error": "error", "sorry": "error", "intern
 _SYNTAX_WORDS = ("syntax error", "invalid module item", "invalid module instantiation", "malformed statement")
 
 
-def compile_argv(iverilog: str, *, sources: Sequence[str], tops: Sequence[str], output: str) -> tuple[str, ...]:
-    """The argv that compiles `sources` (in this order) with the root modules `tops` into `output`."""
+def compile_argv(
+    iverilog: str,
+    *,
+    sources: Sequence[str],
+    tops: Sequence[str],
+    output: str,
+    parameters: Sequence[tuple[str, str]] = (),
+) -> tuple[str, ...]:
+    """The argv that compiles `sources` (in this order) with the root modules `tops` into `output`.
+
+    `parameters` are of the first root module, by name.
+    """
     roots = (word for top in tops for word in ("-s", top))
-    return (iverilog, "-g2012", "-Wall", "-Wno-timescale", *roots, "-o", output, *sources)
+    values = (f"-P{tops[0]}.{name}={value}" for name, value in parameters)
+    return (iverilog, "-g2012", "-Wall", "-Wno-timescale", *roots, *values, "-o", output, *sources)
 
 
 def preprocess_argv(iverilog: str, *, source: str, output: str) -> tuple[str, ...]:

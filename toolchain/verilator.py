@@ -46,9 +46,15 @@ def lint_argv(verilator: str, *, source: str, top: str) -> tuple[str, ...]:
 
 
 def translate_argv(
-    verilator: str, *, sources: Sequence[str], top: str, folder: str, has_vpi: bool = False
+    verilator: str,
+    *,
+    sources: Sequence[str],
+    top: str,
+    folder: str,
+    has_vpi: bool = False,
+    parameters: Sequence[tuple[str, str]] = (),
 ) -> tuple[str, ...]:
-    """The argv that writes C++ for `top` into `folder`. Two-state values start random; a run's arguments seed them."""
+    """The argv that writes C++ for `top`, with `parameters`, into `folder`. Two-state values start random; a run's arguments seed them."""
     vpi = ("--vpi", "--public-flat-rw") if has_vpi else ()
     return (
         verilator,
@@ -56,6 +62,7 @@ def translate_argv(
         *("--x-assign", "unique", "--x-initial", "unique", "--output-split", "0"),
         *("--top-module", top, "--prefix", PREFIX, "--Mdir", folder),
         *vpi,
+        *(f"-G{name}={value}" for name, value in parameters),
         *sources,
     )
 

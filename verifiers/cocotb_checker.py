@@ -61,6 +61,10 @@ class CocotbJob:
     seed: int
     nonce: str
     files: tuple[tuple[str, str], ...] = ()  # data or helper modules beside the test module
+    variables: tuple[tuple[str, str], ...] = ()  # of the tests' environment
+    parameters: tuple[tuple[str, str], ...] = ()  # of the top module
+    plusargs: tuple[str, ...] = ()
+    time_unit: str = "1ns"  # of a design that does not say its own
 
     @property
     def results_file(self) -> str:
@@ -96,12 +100,17 @@ class CocotbChecker:
 
     def steps(self, job: CocotbJob) -> tuple[Step, ...]:
         # A root module of our own keeps the simulation's precision at 1 ps, whatever the candidate's is.
-        argv = compile_argv(self._iverilog, sources=(_TIME_FILE, DESIGN_FILE), tops=(job.top,), output=_IMAGE_FILE)
-        argv = (argv[0], "-s", f"time_{job.nonce}", *argv[1:])
-        env = environment(
+        argv = compile_argv(
+            self._iverilog,
+            sources=(_TIME_FILE, DESIGN_FILE),
+            tops=(job.top, f"time_{job.nonce}"),
+            output=_IMAGE_FILE,
+            parameters=job.parameters,
+        )
+        env = dict(job.variables) | environment(
             self._install, top=job.top, test_module=TEST_MODULE, results_file=job.results_file, seed=job.seed
         )
-        run = simulate_argv(self._vvp, self._install, image=_IMAGE_FILE)
+        run = (*simulate_argv(self._vvp, self._install, image=_IMAGE_FILE), *job.plusargs)
         return (Step(argv=argv, limits=COMPILE_LIMITS), Step(argv=run, limits=RUN_LIMITS, env=env))
 
     def collects(self, job: CocotbJob) -> tuple[str, ...]:
@@ -130,7 +139,7 @@ class CocotbLister:
 
     def steps(self, job: CocotbJob) -> tuple[Step, ...]:
         compiler = compile_argv(self._iverilog, sources=(DESIGN_FILE,), tops=(_LIST_TOP,), output=_IMAGE_FILE)
-        env = environment(
+        env = dict(job.variables) | environment(
             self._install, top=_LIST_TOP, test_module=_LIST_MODULE, results_file=job.results_file, seed=job.seed
         )
         run = simulate_argv(self._vvp, self._install, image=_IMAGE_FILE)
@@ -175,4 +184,4 @@ def _names_file(job: CocotbJob) -> str:
 
 
 def _time_module(job: CocotbJob) -> str:
-    return f"`timescale 1ns/1ps\nmodule time_{job.nonce};\nendmodule\n"
+    return f"`timescale 1ns/1ps\nmodule time_{job.nonce};\nendmodule\n`timescale {job.time_unit}/1ps\n"

@@ -1,4 +1,4 @@
-"""Judges a candidate by a user's cocotb test module.
+"""Judges a candidate by a user's cocotb test module, once, or in every run that its harness's runner makes.
 
 A pass needs every test that cocotb finds in the module, none of them skipped, each passed, none twice and none more,
 by the results file alone. Where there is a golden it must pass as well, once a problem, before any candidate is blamed.
@@ -21,6 +21,7 @@ from toolchain.tool import find_tool
 from verifiers.build_cache import BuildCache, default_folder
 from verifiers.checker import run_check
 from verifiers.cocotb_checker import TEST_MODULE, CocotbChecker, CocotbJob, CocotbLister
+from verifiers.cocotb_runner import MODULES_VARIABLE, CocotbRun, RunnerJob, RunnerRecorder, plain_run
 from verifiers.cocotb_verilator import VerilatorCocotb
 from verifiers.errors import ProblemError
 from verifiers.lexer import rename_identifier
@@ -40,6 +41,14 @@ class CocotbFinding:
     faults: tuple[Diagnostic, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """A run that a candidate must pass, with the names of its tests."""
+
+    run: CocotbRun
+    names: tuple[str, ...]
+
+
 class CocotbJudge:
     """cocotb test modules under one executor, which must show the folders of `CocotbInstall.read_only`.
 
@@ -55,6 +64,7 @@ class CocotbJudge:
         self._install = find_cocotb()
         iverilog, vvp = (str(find_tool(name).path) for name in ("iverilog", "vvp"))
         self._checker = CocotbChecker(iverilog=iverilog, vvp=vvp, install=self._install)
+        self._recorder = RunnerRecorder(install=self._install)
         self._lister = CocotbLister(iverilog=iverilog, vvp=vvp, install=self._install)
         self._known_control = functools.lru_cache(maxsize=_NUM_CONTROLS)(self._run_control)
 
@@ -63,21 +73,21 @@ class CocotbJudge:
 
         Raises ProblemError when the module or the golden fails here: then no candidate can be judged.
         """
-        names = self.control(problem)
-        results = self._run(problem.oracle, problem.top_module, design, seed)
-        if isinstance(results, Failure) and results.is_odd:
+        runs = self.control(problem)
+        finding = self._run_all(problem.oracle, runs, design, seed)
+        if isinstance(finding, Failure) and finding.is_odd:
             # Ours or the candidate's? If it is the machine, the control fails too, or a second try goes through.
             self.control(problem, is_fresh=True)
-            results = self._run(problem.oracle, problem.top_module, design, seed)
-        return results if isinstance(results, Failure) else _find_faults(names, results)
+            finding = self._run_all(problem.oracle, runs, design, seed)
+        return finding
 
     def versions_of(self, oracle: CocotbOracle) -> dict[str, str]:
         """The versions of what judges by an oracle, beside Icarus."""
         simulator = self._verilator.versions if oracle.simulator == "verilator" else {}
         return {"cocotb": self._install.version, **simulator}
 
-    def control(self, problem: Problem, *, is_fresh: bool = False) -> tuple[str, ...]:
-        """The names of the tests that a candidate must pass; where there is a golden, it has passed them.
+    def control(self, problem: Problem, *, is_fresh: bool = False) -> tuple[PlannedRun, ...]:
+        """The runs and tests that a candidate must pass; where there is a golden, it has passed them.
 
         `is_fresh` runs it again even if it is known. Raises InfrastructureError when it fails, when the module has no
         test, and for a test module that is not trusted on a rung that is not full.
@@ -96,23 +106,55 @@ class CocotbJudge:
         except InfrastructureError as error:
             raise type(error)(f"problem {problem.problem_id}: {error}") from error
 
-    def _run_control(self, oracle: CocotbOracle, top_module: str) -> tuple[str, ...]:
-        names = run_check(self._lister, _job(oracle, top_module, "", 0), self._executor)
+    def _run_control(self, oracle: CocotbOracle, top_module: str) -> tuple[PlannedRun, ...]:
+        runs = self._plan(oracle, top_module)
+        # What a test module has may depend on its environment, not on parameters or arguments of the simulator.
+        names = {key: self._list(oracle, run) for key, run in {_environment_of(run): run for run in runs}.items()}
+        planned = tuple(PlannedRun(run=run, names=names[_environment_of(run)]) for run in runs)
+        if oracle.golden is not None:
+            assert oracle.golden_top is not None, "an oracle with a golden names its top module"
+            design = rename_identifier(oracle.golden, oracle.golden_top, top_module)
+            finding = self._run_all(oracle, planned, design, 0)
+            faults = finding.diagnostics if isinstance(finding, Failure) else finding.faults
+            if faults:
+                raise ProblemError(f"the golden fails the cocotb tests: {_said(faults)}. Repair it.")
+        return planned
+
+    def _plan(self, oracle: CocotbOracle, top_module: str) -> tuple[CocotbRun, ...]:
+        if not oracle.runner:
+            return (plain_run(oracle, top_module),)
+        job = RunnerJob(oracle=oracle, top=top_module, nonce=secrets.token_hex(8))
+        runs = run_check(self._recorder, job, self._executor)
+        if isinstance(runs, str):
+            raise ProblemError(f"its harness's {oracle.runner} is not run here: {runs}.")
+        return runs
+
+    def _list(self, oracle: CocotbOracle, run: CocotbRun) -> tuple[str, ...]:
+        names = run_check(self._lister, _job(oracle, run, "", 0), self._executor)
         if isinstance(names, Failure):
             raise ProblemError(f"the cocotb test module does not load: {_said(names.diagnostics)}. Repair it.")
         if not names:
             raise ProblemError("the cocotb test module has no test that is not skipped. Repair it.")
-        if oracle.golden is not None:
-            assert oracle.golden_top is not None, "an oracle with a golden names its top module"
-            design = rename_identifier(oracle.golden, oracle.golden_top, top_module)
-            results = self._run(oracle, top_module, design, 0)
-            faults = results.diagnostics if isinstance(results, Failure) else _find_faults(names, results).faults
-            if faults:
-                raise ProblemError(f"the golden fails the cocotb tests: {_said(faults)}. Repair it.")
         return names
 
-    def _run(self, oracle: CocotbOracle, top_module: str, design: str, seed: int) -> tuple[TestResult, ...] | Failure:
-        job = _job(oracle, top_module, design, seed)
+    def _run_all(
+        self, oracle: CocotbOracle, runs: tuple[PlannedRun, ...], design: str, seed: int
+    ) -> CocotbFinding | Failure:
+        """The finding over all runs, up to the first with a fault; each has a seed of its own."""
+        num_tests = 0
+        for index, planned in enumerate(runs):
+            results = self._run(oracle, planned.run, design, seed + index)
+            if isinstance(results, Failure):
+                return results
+            finding = _find_faults(planned.names, results)
+            num_tests += finding.num_tests
+            if finding.faults:
+                faults = finding.faults if len(runs) == 1 else _with_run(finding.faults, planned.run)
+                return CocotbFinding(num_tests=num_tests, faults=faults)
+        return CocotbFinding(num_tests=num_tests, faults=())
+
+    def _run(self, oracle: CocotbOracle, run: CocotbRun, design: str, seed: int) -> tuple[TestResult, ...] | Failure:
+        job = _job(oracle, run, design, seed)
         if oracle.simulator == "icarus":
             return run_check(self._checker, job, self._executor)
         if oracle.simulator == "verilator" and self._make_verilator is not None:
@@ -142,17 +184,29 @@ def local_cocotb_judge(*, isolation: str, scratch: Path | None = None) -> Cocotb
     )
 
 
-def _job(oracle: CocotbOracle, top_module: str, design: str, seed: int) -> CocotbJob:
+def _environment_of(run: CocotbRun) -> tuple[object, ...]:
+    return run.test_modules, run.variables
+
+
+def _with_run(faults: tuple[Diagnostic, ...], run: CocotbRun) -> tuple[Diagnostic, ...]:
+    return tuple(Diagnostic(message=f"{fault.message} ({run})", code=fault.code) for fault in faults)
+
+
+def _job(oracle: CocotbOracle, run: CocotbRun, design: str, seed: int) -> CocotbJob:
     taken = {name for name, _ in oracle.files} & {f"{TEST_MODULE}.py", DESIGN_FILE, PROGRAM}
     if taken:
         raise UsageError(f"the cocotb oracle's file {min(taken)} has a name that is ours; rename it.")
     return CocotbJob(
         design=design,
-        top=top_module,
+        top=run.top,
         test_source=oracle.test_source,
         seed=seed,
         nonce=secrets.token_hex(8),
         files=oracle.files,
+        variables=(*oracle.variables, *run.variables, (MODULES_VARIABLE, ",".join(run.test_modules))),
+        parameters=run.parameters,
+        plusargs=run.plusargs,
+        time_unit=run.time_unit,
     )
 
 

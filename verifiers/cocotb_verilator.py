@@ -45,13 +45,14 @@ class VerilatorCocotb:
             top=job.top,
             main=_MAIN,
             has_vpi=True,
+            parameters=job.parameters,
             link_options=(f"-L{libraries}", "-lcocotbvpi_verilator", f"-Wl,-rpath,{libraries}"),
         )
         program = self._builder.program(source)
         return program if isinstance(program, Failure) else self._simulate(job, program)
 
     def _simulate(self, job: CocotbJob, program: Path) -> tuple[TestResult, ...] | Failure:
-        env = environment(
+        env = dict(job.variables) | environment(
             self._install, top=job.top, test_module=TEST_MODULE, results_file=job.results_file, seed=job.seed
         )
         with tempfile.TemporaryDirectory(prefix="earl-job-", dir=self._scratch) as name:
@@ -61,7 +62,7 @@ class VerilatorCocotb:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8", errors="replace")
             shutil.copy(program, folder / PROGRAM)
-            argv = (f"./{PROGRAM}", *random_start_args(job.seed))
+            argv = (f"./{PROGRAM}", *random_start_args(job.seed), *job.plusargs)
             command = Command(argv=argv, cwd=folder, env=env | {"COCOTB_TRUST_INERTIAL_WRITES": "1"}, limits=RUN_LIMITS)
             result = self._builder.executor.run(command)
             report = folder / job.results_file

@@ -125,6 +125,8 @@ class CocotbOracle:
     golden_top: str | None = None
     protocol: Protocol | None = None
     files: tuple[tuple[str, str], ...] = ()
+    runner: str = ""  # a pytest module in `files` whose runs are made; "": one plain run
+    variables: tuple[tuple[str, str], ...] = ()  # of the environment of tests and runner
     kind: Literal["cocotb"] = "cocotb"
 
 

@@ -56,6 +56,7 @@ class ProgramSource:
     top: str
     main: str  # a name in `files`
     has_vpi: bool = False
+    parameters: tuple[tuple[str, str], ...] = ()  # of the top module
     link_options: tuple[str, ...] = ()
 
 
@@ -81,7 +82,12 @@ class VerilatorBuilder:
     def program(self, source: ProgramSource) -> Path | Failure:
         """The program of a source, built now or before."""
         translate = translate_argv(
-            self.verilator, sources=source.verilog, top=source.top, folder=_FOLDER, has_vpi=source.has_vpi
+            self.verilator,
+            sources=source.verilog,
+            top=source.top,
+            folder=_FOLDER,
+            has_vpi=source.has_vpi,
+            parameters=source.parameters,
         )
         parts = (self._runtime.name, *translate, *source.link_options)  # the first: versions and C++ options
         key = build_key((*parts, *(f"{name}\n{text}" for name, text in source.files.items())))
