@@ -1,8 +1,9 @@
 """CVDP's non-agentic code generation from a user's JSONL file (or folder of such): problems with a cocotb harness.
 
-Experimental: it was tried on problems in this layout, not yet on the whole published data set. The harness's tests run
-under our cocotb checker, without Docker, and its Python on a full isolation rung only. A harness that we do not run, or
-whose tests import what cocotb 2 lacks, is an erratum: every row of its problem is a tool error that says why.
+Experimental: it was tried on a few real harnesses (docs/scoring.md says which), not on the whole published data set.
+The runs that the harness's runner makes are made by our cocotb checker, without Docker, and its Python on a full
+isolation rung only. A harness that we do not run, or whose tests import what cocotb 2 or this machine lacks, is an
+erratum: every row of its problem is a tool error that says why.
 
 A candidate is judged together with the other files of VERILOG_SOURCES. The published file has no solutions: then
 candidates are judged by the tests alone, and a test that breaks at run time looks like a wrong candidate.
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from hdl_bench.cvdp_harness import Harness, missing_imports, read_harness, test_source
+from hdl_bench.cvdp_harness import Harness, missing_imports, missing_packages, read_harness, test_source
 from hdl_bench.errata import Erratum
 from hdl_bench.problem_source import SourceRow, read_rows
 from hdl_bench.scored import ScoredBenchmark
@@ -155,8 +156,9 @@ def _forbidden_in(beside: str) -> str:
 
 
 def _erratum(task: _Task) -> Erratum | None:
-    if task.fault:
-        return Erratum(problem_id=task.row.id, kinds=("unsupported_harness",), note=task.fault)
+    fault = task.fault or missing_packages(task.harness)
+    if fault:
+        return Erratum(problem_id=task.row.id, kinds=("unsupported_harness",), note=fault)
     note = missing_imports(task.harness)
     return Erratum(problem_id=task.row.id, kinds=("needs_older_cocotb",), note=note) if note else None
 

@@ -7,7 +7,7 @@ runner makes (parameters, parametrised tests, loops) is recorded in the sandbox:
 """
 
 import ast
-import importlib
+import importlib.util
 import re
 import warnings
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ _COMMERCIAL = "__VERIF_EDA_IMAGE__"  # the data set's name for a container with 
 _RUNNER = "test_runner.py"
 _RUNNER_PATH = re.compile(r"/src/([\w./-]+\.py)")
 _CONTAINER_PATH = re.compile(r"/(src|code|rundir)/.")
+_COCOTB = ("cocotb", "cocotb_tools")
 _SHIMMED = ("cocotb.result.TestFailure", "cocotb.runner", "cocotb.runner.get_runner")
 _COCOTB_1 = "earl_cocotb1"  # hdl_bench.cocotb1, beside the tests
 
@@ -66,19 +67,35 @@ def read_harness(files: dict[str, str]) -> Harness:
 
 
 def missing_imports(harness: Harness) -> str:
-    """What the test modules import and the installed cocotb does not have; "" for nothing, or where there is none."""
+    """What the tests import and the installed cocotb does not have; "" for nothing, or where there is none."""
     try:
         version = find_cocotb().version
     except ToolNotFound:
         return ""
-    texts = dict(harness.files)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # what is about to go is still there
-        for module in harness.test_modules:
-            for name, line in _cocotb_imports(ast.parse(texts[_file_of(module)])):
-                if name not in _SHIMMED and not _can_import(name):
-                    return f"{_file_of(module)}, line {line} imports {name}, which cocotb {version} does not have"
+        for file_name, tree in _python_of(harness):
+            for name, line in _imports(tree):
+                if name.split(".")[0] in _COCOTB and name not in _SHIMMED and not _can_import(name):
+                    return f"{file_name}, line {line} imports {name}, which cocotb {version} does not have"
     return ""
+
+
+def missing_packages(harness: Harness) -> str:
+    """What the tests import that is neither among their files nor installed; "" for nothing."""
+    own = {name.split("/")[0].removesuffix(".py") for name, _ in harness.files}
+    for file_name, tree in _python_of(harness):
+        for name, line in _imports(tree):
+            top = name.split(".")[0]
+            if top not in own and top not in _COCOTB and importlib.util.find_spec(top) is None:
+                return f"{file_name}, line {line} imports {top}, which is not installed here"
+    return ""
+
+
+def _python_of(harness: Harness) -> list[tuple[str, ast.Module]]:
+    """The Python files that the tests may import: all but the runner."""
+    names = [(name, text) for name, text in harness.files if name.endswith(".py") and name != harness.runner]
+    return [(name, ast.parse(text)) for name, text in names]
 
 
 def test_source() -> str:
@@ -170,15 +187,18 @@ def _runs_commands(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in ("system", "popen") and ast.unparse(node.value) == "os"
 
 
-def _cocotb_imports(tree: ast.Module) -> list[tuple[str, int]]:
-    """The modules and names of cocotb's packages that a module imports, with the line."""
+def _imports(tree: ast.Module) -> list[tuple[str, int]]:
+    """The modules and names that a module imports, with the line; not those that it can do without (`try`)."""
+    spared = {id(node) for attempt in ast.walk(tree) if isinstance(attempt, ast.Try) for node in ast.walk(attempt)}
     found = []
     for node in ast.walk(tree):
+        if id(node) in spared:
+            continue
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found += [(f"{node.module}.{alias.name}".removesuffix(".*"), node.lineno) for alias in node.names]
-    return [(name, line) for name, line in found if name.split(".")[0] in ("cocotb", "cocotb_tools")]
+    return found
 
 
 def _can_import(name: str) -> bool:

@@ -22,6 +22,7 @@ KINDS = {
     "golden_fails": "the golden does not pass its own testbench here",
     "reads_internals": "the testbench reads names inside of the design, which no description asks for",
 }
+REFUSALS = frozenset(("unsupported_harness", "needs_older_cocotb"))  # kinds of problems that no row is judged of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hdl_bench.compatible import CompatibleRule, Rate
-from hdl_bench.errata import Erratum
+from hdl_bench.errata import REFUSALS, Erratum
 from toolchain.errors import UsageError
 from verifiers.cocotb_judge import FULL_RUNGS
 from verifiers.types import CocotbOracle, Problem, TestbenchOracle
@@ -26,6 +26,13 @@ class ScoredBenchmark:
     def has_stock_testbenches(self) -> bool:
         """Whether some problem is judged by a testbench that is not ours."""
         return any(isinstance(problem.oracle, TestbenchOracle) for problem in self.problems.values())
+
+    @property
+    def refused(self) -> str:
+        """How many problems are not run here, which ones and why, a line each; "" for none."""
+        notes = [f"{name}: {erratum.note}" for name, erratum in self.errata.items() if REFUSALS & set(erratum.kinds)]
+        head = f"{self.name}: {len(notes)} of {len(self.problems)} problems are not run here"
+        return "\n  ".join((head, *notes)) if notes else ""
 
     def require_isolation(self, rung: str) -> None:
         """Raise UsageError where a problem's tests are Python that is not trusted, and the rung is not a full one."""

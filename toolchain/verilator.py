@@ -54,7 +54,10 @@ def translate_argv(
     has_vpi: bool = False,
     parameters: Sequence[tuple[str, str]] = (),
 ) -> tuple[str, ...]:
-    """The argv that writes C++ for `top`, with `parameters`, into `folder`. Two-state values start random; a run's arguments seed them."""
+    """The argv that writes C++ for `top`, with `parameters`, into `folder`.
+
+    Two-state values start random; a run's arguments seed them.
+    """
     vpi = ("--vpi", "--public-flat-rw") if has_vpi else ()
     return (
         verilator,

@@ -42,6 +42,8 @@ def run(options: BenchmarkOptions, verifier: str, *, is_quiet: bool) -> dict[str
     if options.run and options.resume:
         raise UsageError("--run is for a new run, --resume for an old one; give one of them")
     benchmark = load_benchmark(options.benchmark, options.root)
+    if benchmark.refused:
+        console.print(printable(benchmark.refused), markup=False, highlight=False)
     sampling = _sampling(options)
     sampler_plan = _plan_sampler(options)
     ask = PromptOptions(is_chat=sampler_plan.is_chat, num_shots=options.shots, has_rules=options.has_rules)

@@ -73,6 +73,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     from rich.console import Console
 
+    from earl.printable import printable
     from earl.run_folder import write_atomically
     from earl.show_results import render_results
     from hdl_bench.benchmarks import load_benchmark
@@ -87,6 +88,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     run_info = read_info(infos)
     benchmark = load_benchmark(name, root)
+    if benchmark.refused:
+        console.print(printable(benchmark.refused), markup=False, highlight=False)
     rows = read_rows(benchmark, samples=samples, trials=trials)
     is_compatible = is_compatible and benchmark.compatible is not None
     upstream = Upstream([local_executor() for _ in range(workers)]) if is_compatible else None

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cvdp_rows import ENV, GOLDEN, RUNNER, STEP, TESTS, row, write_rows
+from cvdp_rows import ENV, GOLDEN, MODEL, ROTATE, RUNNER, STEP, TESTS, rotate_row, row, write_rows
 
 from hdl_bench import cvdp
 from hdl_bench.score import Judges, Sample, score_samples
@@ -28,7 +28,14 @@ def test_a_row_becomes_a_problem_with_its_context_beside_the_candidate(tmp_path)
     assert problem.prompt.startswith("Make the counter step in Gray code.\n\nThe file rtl/step.v:\n```\nmodule step")
     assert problem.prompt.endswith("Answer with the whole text of rtl/gray_step.sv.\n")
     assert (problem.oracle.golden, problem.oracle.golden_top) == (f"{STEP}\n{GOLDEN}", "gray_step")
-    assert [name for name, _ in problem.oracle.files] == ["test_gray.py", "model.py", "test_runner.py"]
+    assert [name for name, _ in problem.oracle.files] == [
+        "test_gray.py",
+        "model.py",
+        "test_runner.py",
+        "earl_cocotb1.py",
+    ]
+    assert (problem.oracle.runner, dict(problem.oracle.variables)["TOPLEVEL"]) == ("test_runner.py", "gray_step")
+    assert not {"PYTHONPATH", "HASH"} & dict(problem.oracle.variables).keys()
     assert problem.oracle.is_trusted is False
     assert benchmark.prepare(NAME, f"Well:\n```verilog\n{WRONG}```") == f"[BEGIN]{STEP}\n{WRONG}[DONE]"
     assert benchmark.prepare(NAME, "I cannot.") == "I cannot."
@@ -94,11 +101,17 @@ def test_what_is_no_row_is_told_with_its_line(tmp_path, bad, said):
         ({"env": ENV.replace("test_gray", "test_blue")}, "the test module 'test_blue', which is not among its files"),
         ({"env": ENV.replace("step.v", "stop.v")}, "the source rtl/stop.v is neither given nor asked for"),
         ({"test_gray": "def (:\n"}, "test_gray.py is no Python"),
-        ({"test_runner": "pass\n"}, "it has 0 runners"),
-        ({"test_runner": RUNNER.replace("always=", "parameters={}, always=")}, "line 7 gives 'parameters' to the"),
-        ({"test_runner": RUNNER.replace("waves=", "plusargs=[], waves=")}, "gives 'plusargs' to the runner's test"),
-        ({"test_runner": RUNNER.replace("def test", "@pytest.mark.parametrize('n', [1])\ndef test")}, "parameters"),
-        ({"test_runner": RUNNER.replace("always=", "build_args=['-DX'], always=")}, "gives 'build_args'"),
+        ({"test_runner": "import subprocess\n"}, "test_runner.py, line 1 runs commands of its own"),
+        ({"test_runner": "from subprocess import run\n"}, "runs commands of its own"),
+        ({"model": "import os\nos.system('yosys')\n"}, "model.py, line 2 runs commands of its own"),
+        ({"model": "import cocotb_bus.drivers\n"}, "model.py, line 1 imports cocotb_bus, which is not installed"),
+        ({"model": "TABLE = open('/code/rtl/x.mem')\n"}, "model.py, line 1 uses the container's /code/rtl/x.mem"),
+        ({"compose": "    image: __VERIF_EDA_IMAGE__\n"}, "asks for a commercial simulator"),
+        ({"compose": "    command: pytest /src/run_all.py -v\n"}, "its runner run_all.py is not among its files"),
+        (
+            {"compose": "  command: pytest /src/a.py\n  # /src/c.py\n  command: pytest /src/b.py\n"},
+            "2 modules: a.py, b.py",
+        ),
     ],
 )
 def test_a_harness_that_we_do_not_run_is_an_erratum_with_the_reason(tmp_path, harness, said):
@@ -113,9 +126,18 @@ def test_given_files_that_the_screen_refuses_blame_no_candidate(tmp_path):
     assert "a given file holds what the screen forbids" in load(tmp_path, noisy).errata[NAME].note
 
 
-def test_harmless_arguments_of_the_runner_are_no_erratum(tmp_path):
-    runner = RUNNER.replace("always=", "build_args=['-g2012'], always=")
-    assert load(tmp_path, row(test_runner=runner)).errata == {}
+def test_what_a_file_can_do_without_is_no_erratum(tmp_path):
+    model = "try:\n    import cocotb_bus\nexcept ImportError:\n    cocotb_bus = None\n" + MODEL
+    assert load(tmp_path, row(model=model)).errata == {}
+
+
+def test_problems_that_are_not_run_are_counted_and_named(tmp_path):
+    refused = row(env=ENV.replace("icarus", "xcelium")) | {"id": "cvdp_copilot_other_0002"}
+    assert load(tmp_path, row()).refused == ""
+    assert load(tmp_path, row(), refused).refused == (
+        "cvdp: 1 of 2 problems are not run here\n"
+        "  cvdp_copilot_other_0002: its simulator is xcelium; only icarus and verilator are run"
+    )
 
 
 def test_tests_for_cocotb_1_are_told_by_what_they_import(tmp_path):
@@ -164,7 +186,99 @@ def test_a_harness_that_we_do_not_run_is_a_tool_error_that_says_why(tmp_path):
     verifier = Verifier()
     if verifier.isolation != "bubblewrap":
         pytest.skip("no full isolation rung here")
-    benchmark = load(tmp_path, row(test_runner=RUNNER.replace("always=", "parameters={}, always=")))
+    benchmark = load(tmp_path, row(test_runner=RUNNER.replace("always=", "defines={'X': 1}, always=")))
     verdict = verifier.judge(benchmark.problems[NAME], benchmark.prepare(NAME, GOLDEN), EVAL_SEEDS).verdict
     assert verdict.outcome is Outcome.TOOL_ERROR
-    assert "gives 'parameters' to the runner's build" in verdict.diagnostics[0].message
+    assert "test_runner.py is not run here: the runner gives 'defines' to build" in verdict.diagnostics[0].message
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Verifier:
+    pytest.importorskip("cocotb_tools")
+    verifier = Verifier()
+    if verifier.isolation != "bubblewrap":
+        pytest.skip("no full isolation rung here")
+    return verifier
+
+
+def _judge(verifier, tmp_path, item: dict, answer: str):
+    benchmark = load(tmp_path, item)
+    return verifier.judge(benchmark.problems[item["id"]], benchmark.prepare(item["id"], answer), EVAL_SEEDS).verdict
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_a_candidate_must_pass_every_run_that_the_runner_makes(verifier, tmp_path):
+    assert _judge(verifier, tmp_path, rotate_row(), ROTATE).passed
+    item = rotate_row(golden="")
+    passed = _judge(verifier, tmp_path, item, ROTATE)
+    assert passed.passed, passed.diagnostics
+    right_at_4_and_5 = ROTATE.replace("out = left", "out = WIDTH > 5 ? in : left")
+    drawn = _judge(verifier, tmp_path, item, right_at_4_and_5)
+    assert drawn.outcome is Outcome.MISMATCH
+    assert [found for found in drawn.diagnostics if "failed: AssertionError" in found.message]
+    assert ", +number=0)" in drawn.diagnostics[0].message
+    again = _judge(verifier, tmp_path, item, right_at_4_and_5)
+    assert again.diagnostics == drawn.diagnostics  # the drawn width too
+    fixed = ROTATE.replace("#(parameter WIDTH = 4) ", "").replace("WIDTH", "4")
+    assert _judge(verifier, tmp_path, item, fixed).outcome is Outcome.MISMATCH
+
+
+FORGERIES = {
+    "a branch that one run alone takes ends it early": "generate if (WIDTH == 5) initial $finish; endgenerate",
+    "a branch that no default shows writes a file": (
+        'integer f; generate if (WIDTH > 5) initial begin f = $fopen("results.xml"); $fdisplay(f, "<testsuites/>"); '
+        "end endgenerate"
+    ),
+    "it runs a command": 'generate if (WIDTH != 4) initial $system("true"); endgenerate',
+    "it asks for a plus-argument of one run": 'initial if ($test$plusargs("number=1")) $finish;',
+    "code for a macro of the harness's": "`ifdef COCOTB_SIM\ninitial $finish;\n`endif",
+}
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+@pytest.mark.parametrize("trick", FORGERIES)
+def test_what_only_some_runs_would_show_is_screened_in_all(verifier, tmp_path, trick):
+    forged = ROTATE.replace("out = left", "out = 1'b0 & left").replace("endmodule", f"{FORGERIES[trick]}\nendmodule")
+    verdict = _judge(verifier, tmp_path, rotate_row(golden=""), forged)
+    assert verdict.outcome is Outcome.FORBIDDEN_CONSTRUCT, verdict.diagnostics
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_a_design_that_hangs_in_a_later_run_does_not_pass_on_the_earlier_ones(verifier, tmp_path):
+    hanging = ROTATE.replace("endmodule", "reg r = 0; wire n = WIDTH > 4 ? ~r : r; always @(n) r <= n;\nendmodule")
+    verdict = _judge(verifier, tmp_path, rotate_row(golden=""), hanging)
+    assert not verdict.passed
+    assert verdict.outcome is not Outcome.TOOL_ERROR
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_names_of_cocotb_1_that_mean_the_same_are_there(verifier, tmp_path):
+    old = """import cocotb
+from cocotb.result import TestFailure
+from cocotb.triggers import Timer
+from cocotb.utils import get_sim_time
+
+@cocotb.coroutine
+async def drive(dut, bits):
+    dut["in"].value = bits
+    await Timer(1, units="ns")
+
+@cocotb.test()
+async def rotates(dut):
+    dut.left <= 1
+    dut.left.value = 1
+    task = cocotb.fork(drive(dut, 1))
+    await task
+    if dut.out.value.integer != 2 or dut.left.value.integer != 1 or dut.left.value.binstr != "1":
+        raise TestFailure("no")
+    assert dut.out[1].value == 1 and get_sim_time(units="ns") == 1
+""".replace("    dut.left <= 1\n", "")
+    item = rotate_row(golden="", tests=old)
+    assert load(tmp_path, item).errata == {}
+    assert _judge(verifier, tmp_path, item, ROTATE).passed
+    wrong = _judge(verifier, tmp_path, item, ROTATE.replace("left ?", "!left ?"))
+    assert "failed: AssertionError: no" in wrong.diagnostics[0].message
