@@ -247,15 +247,6 @@ def test_what_only_some_runs_would_show_is_screened_in_all(verifier, tmp_path, t
 
 @pytest.mark.tool
 @pytest.mark.slow
-def test_a_design_that_hangs_in_a_later_run_does_not_pass_on_the_earlier_ones(verifier, tmp_path):
-    hanging = ROTATE.replace("endmodule", "reg r = 0; wire n = WIDTH > 4 ? ~r : r; always @(n) r <= n;\nendmodule")
-    verdict = _judge(verifier, tmp_path, rotate_row(golden=""), hanging)
-    assert not verdict.passed
-    assert verdict.outcome is not Outcome.TOOL_ERROR
-
-
-@pytest.mark.tool
-@pytest.mark.slow
 def test_names_of_cocotb_1_that_mean_the_same_are_there(verifier, tmp_path):
     old = """import cocotb
 from cocotb.result import TestFailure

@@ -66,6 +66,12 @@ def test_the_way_a_run_ended_is_told_apart(result, ending):
     assert ending_of(result) is ending
 
 
+def test_parameters_are_of_the_first_root_module():
+    parameters = (("WIDTH", "8"), ("NAME", '"x"'))
+    argv = compile_argv("v", sources=("d.v",), tops=("rotate", "time_1"), output="o", parameters=parameters)
+    assert argv[4:] == ("-s", "rotate", "-s", "time_1", "-Protate.WIDTH=8", '-Protate.NAME="x"', "-o", "o", "d.v")
+
+
 def test_the_root_module_is_named_and_sources_keep_their_order():
     argv = compile_argv("/usr/bin/iverilog", sources=("tb.v", "design.v"), tops=("tb_1",), output="out.vvp")
     assert argv[0] == "/usr/bin/iverilog"

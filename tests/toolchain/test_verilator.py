@@ -94,6 +94,11 @@ def test_a_header_is_precompiled_with_the_options_that_it_is_used_with(tmp_path)
     assert [part for part in used if part.startswith(("-std", "-f", "-O", "-D")) or part in options] == options
 
 
+def test_parameters_are_given_to_the_translation():
+    argv = translate_argv("v", sources=("d.v",), top="rotate", folder="obj", parameters=(("WIDTH", "8"),))
+    assert argv[-2:] == ("-GWIDTH=8", "d.v")
+
+
 def test_the_top_and_the_sources_are_named_in_order():
     assert lint_argv("v", source="a.v", top="t")[-3:] == ("--top-module", "t", "a.v")
     argv = translate_argv("v", sources=("rows.v", "design.v"), top="rows", folder="obj", has_vpi=True)
