@@ -142,7 +142,7 @@ class CocotbLister:
         env = dict(job.variables) | environment(
             self._install, top=_LIST_TOP, test_module=_LIST_MODULE, results_file=job.results_file, seed=job.seed
         )
-        run = simulate_argv(self._vvp, self._install, image=_IMAGE_FILE)
+        run = (*simulate_argv(self._vvp, self._install, image=_IMAGE_FILE), *job.plusargs)
         return (Step(argv=compiler, limits=COMPILE_LIMITS), Step(argv=run, limits=RUN_LIMITS, env=env))
 
     def collects(self, job: CocotbJob) -> tuple[str, ...]:

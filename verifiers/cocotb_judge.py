@@ -108,7 +108,7 @@ class CocotbJudge:
 
     def _run_control(self, oracle: CocotbOracle, top_module: str) -> tuple[PlannedRun, ...]:
         runs = self._plan(oracle, top_module)
-        # What a test module has may depend on its environment, not on parameters or arguments of the simulator.
+        # What a test module has may depend on its environment and plus-arguments, not on parameters.
         names = {key: self._list(oracle, run) for key, run in {_environment_of(run): run for run in runs}.items()}
         planned = tuple(PlannedRun(run=run, names=names[_environment_of(run)]) for run in runs)
         if oracle.golden is not None:
@@ -185,7 +185,7 @@ def local_cocotb_judge(*, isolation: str, scratch: Path | None = None) -> Cocotb
 
 
 def _environment_of(run: CocotbRun) -> tuple[object, ...]:
-    return run.test_modules, run.variables
+    return run.test_modules, run.variables, run.plusargs
 
 
 def _with_run(faults: tuple[Diagnostic, ...], run: CocotbRun) -> tuple[Diagnostic, ...]:

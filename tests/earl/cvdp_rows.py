@@ -90,6 +90,9 @@ import random
 import cocotb
 from cocotb.triggers import Timer
 
+NUMBER = os.environ.get("NUMBER")
+assert NUMBER is None or cocotb.plusargs["number"] == NUMBER
+
 
 @cocotb.test()
 async def rotates(dut):
