@@ -7,6 +7,7 @@ too. With tests alone, a design that is right for just their length and stimulus
 """
 
 import functools
+import importlib.util
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from toolchain.cocotb import CocotbInstall, TestResult, find_cocotb
 from toolchain.diagnostics import Diagnostic
-from toolchain.errors import InfrastructureError, UsageError
+from toolchain.errors import InfrastructureError, ToolNotFound, UsageError
 from toolchain.executor import Executor, LocalExecutor
 from toolchain.tool import find_tool
 from verifiers.build_cache import BuildCache, default_folder
@@ -123,6 +124,8 @@ class CocotbJudge:
     def _plan(self, oracle: CocotbOracle, top_module: str) -> tuple[CocotbRun, ...]:
         if not oracle.runner:
             return (plain_run(oracle, top_module),)
+        if importlib.util.find_spec("pytest") is None:
+            raise ToolNotFound("a harness's runner needs pytest. Install it: pip install 'earl-rtl[cocotb]'.")
         job = RunnerJob(oracle=oracle, top=top_module, nonce=secrets.token_hex(8))
         runs = run_check(self._recorder, job, self._executor)
         if isinstance(runs, str):
