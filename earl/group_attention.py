@@ -1,7 +1,7 @@
 """Attention over packed groups: each response sees its prompt and itself, nothing is computed across responses.
 
 The rest of the model works row by row, so groups of any size lie end to end in one row of tokens, without padding.
-On a CPU the attention needs none either (`earl.group_flash`). Elsewhere groups are padded for the attention alone,
+On a CPU the attention needs none either (`earl.group_tiles`). Elsewhere groups are padded for the attention alone,
 prompts and responses apart, as transformers' attention interface allows.
 Shapes: _N packed tokens, _P prompts by longest prompt, _R responses by longest response, D head width.
 """
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
-from earl.group_flash import Groups, flash_group_attention
+from earl.group_flash import Groups
+from earl.group_tiles import attend_groups
 from toolchain.errors import UsageError
 
 NAME = "earl_group"
@@ -118,7 +119,7 @@ def attend(  # noqa: PLR0913  (transformers' signature)
     if query.device.type == "cpu":
         # Under autocast a model's rotation leaves queries and keys in fp32.
         tensors = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
-        return flash_group_attention(*tensors, blocks.groups, scaling)[None], None
+        return attend_groups(*tensors, blocks.groups, scaling)[None], None
     return attend_padded(query, key, value, blocks, scaling), None
 
 

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from earl import checkpointing, ops
 from earl.engine.llama import unsupported_reason
-from earl.group_flash import Groups, flash_group_attention
+from earl.group_flash import Groups
+from earl.group_tiles import attend_groups
 from earl.layer_ops import add_rms_norm, rotate, silu_mul
 
 # How a tensor that can be computed again is kept for the backward pass of what is computed within.
@@ -84,7 +85,7 @@ def _run_layer(
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         query, key, value = (project(normed).view(x.shape[0], -1, attention.head_dim) for project in projections)
     query, key = rotate(query, shared.cos, shared.sin), rotate(key, shared.cos, shared.sin)
-    context = flash_group_attention(query, key, value, shared.groups, attention.scaling).flatten(1)
+    context = attend_groups(query, key, value, shared.groups, attention.scaling).flatten(1)
     if rows is not None:
         x, context = x.index_select(0, rows), context.index_select(0, rows)
     x, normed = add_rms_norm(x, attention.o_proj(context), layer.post_attention_layernorm.weight, eps, dtype)

@@ -48,7 +48,8 @@ class Projection:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._bias = bias
-        self._is_packed = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and _HAS_PACKING
+        is_bfloat16 = weight.dtype == torch.bfloat16 and _HAS_PACKING
+        self._is_packed = weight.device.type == "cpu" and (is_bfloat16 or weight.dtype == torch.float32)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._is_packed else weight
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -106,7 +107,7 @@ class LlamaWeights:
             )
         self.embedding = body.embed_tokens.weight.detach()
         self.norm = body.norm.weight.detach()
-        self._head = head_weight(model).detach()
+        self._head = Projection(head_weight(model).detach())
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """cos and sin, shape (*positions, D / 2), fp32."""
@@ -115,7 +116,7 @@ class LlamaWeights:
 
     def logits(self, hidden_RH: torch.Tensor) -> torch.Tensor:
         """fp32, as the trainer's: bf16 would round a logit of 20 to steps of 0.125."""
-        return F.linear(F.rms_norm(hidden_RH, hidden_RH.shape[-1:], self.norm, self.eps), self._head)
+        return self._head(F.rms_norm(hidden_RH, hidden_RH.shape[-1:], self.norm, self.eps))
 
     def run(self, token_ids: torch.Tensor, attend: Callable[[int, torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """The residual stream (N, H) after the last layer.
