@@ -143,7 +143,12 @@ def _working_set(shape: ModelShape, size: int) -> int:
 
 
 def _sampler_copy(shape: ModelShape, size: int) -> int:
-    """In float32 the output and down projections are used as they are, but where an adapter is merged into them."""
+    """All projections and, on a CPU, the head in float32: laid out for oneDNN.
+
+    On a GPU in float32 the output and down projections are used as they are, but where an adapter is merged into them.
+    """
+    if not torch.cuda.is_available():
+        return size * shape.num_body + _FP32 * shape.vocabulary * shape.hidden
     if size < _FP32 or shape.num_adapter:
         return size * shape.num_body
     fused = shape.hidden * ((shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim + 2 * shape.intermediate)
