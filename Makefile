@@ -67,7 +67,7 @@ test-sanitizers: setup
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZED) \
 	  $(BIN)/python -m pytest -o "pythonpath=$(SANITIZED) tests/earl" -p no:cacheprovider \
 	  -k "not extended_precision and not naive_path and not gradients_agree_with_float64 and not low_precision" \
-	  tests/csrc/test_kernels.py tests/csrc/test_gpu_check.py tests/earl/test_layer_ops.py $(wildcard tests/earl/test_ops*.py)
+	  tests/csrc/test_kernels.py tests/csrc/test_gpu_check.py tests/earl/test_layer_ops.py tests/earl/test_group_tiles.py $(wildcard tests/earl/test_ops*.py)
 
 # A wheel of the CPU ops for other machines with this Python and torch, in dist/.
 wheel: setup

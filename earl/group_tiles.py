@@ -1,7 +1,7 @@
 """Attention over packed groups in bf16 on a CPU that multiplies bf16: our kernel, one call a group.
 
-It sums scores in fp32 as torch's flash attention does, and is 2 to 3 times as fast on the short responses of a group
-(`benchmarks/group_attention.py`). For everything else there is `earl.group_flash`, which it must agree with.
+It sums scores in fp32 as torch's flash attention does and is several times as fast on the short responses of a group
+(`benchmarks/group_attention.py`). For everything else there is `earl.group_flash`, which says what it computes.
 """
 
 import torch
@@ -17,12 +17,13 @@ def attend_groups(
     query_NKD: torch.Tensor, key: torch.Tensor, value: torch.Tensor, groups: Groups, scaling: float
 ) -> torch.Tensor:
     """Context (N, heads, D) of `query_NKD`; key and value (N, heads_kv, D)."""
-    if _has_kernel(query_NKD):
+    if has_kernel(query_NKD):
         return _TiledAttention.apply(query_NKD, key, value, groups, scaling)
     return flash_group_attention(query_NKD, key, value, groups, scaling)
 
 
-def _has_kernel(query: torch.Tensor) -> bool:
+def has_kernel(query: torch.Tensor) -> bool:
+    """Whether `attend_groups` takes our kernel for such queries (N, heads, D)."""
     return (
         query.dtype == torch.bfloat16
         and is_compiled_for(query)

@@ -47,8 +47,8 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
 
 
 class Projection:
-    """A linear layer for few rows. On a CPU its weight is laid out once for oneDNN's kernels, where a plain product packs
-    it anew in each call: 1.4 to 2 times the speed in bf16 at 64 to 4 rows, 1.2 to 3 times in fp32 at 128 to 8."""
+    """A linear layer for few rows. On a CPU its weight is laid out once for oneDNN's kernels; a plain product packs it
+    anew in each call. 1.4 to 2 times the speed in bf16 at 64 to 4 rows, 1.2 to 3 times in fp32 at 128 to 8."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._bias = bias
