@@ -4,7 +4,7 @@ A step samples every completion of 8 prompts of about 150 tokens, has them judge
 with fp32 masters, no KL term, the gate of the config on both sides. Each side runs in a fresh process, in turn; ratios
 are TRL's figure over ours, medians over the pairs. Once every completion is `--max-tokens` long (the stop token is
 suppressed), once they end where they end. TRL has all rows in one generation batch and the fastest of the micro-batches
-tried; its vLLM mode is not run (a CPU build of vLLM needs an environment of its own with an older transformers).
+tried; its vLLM mode is not run (with the CPU build of vLLM it fails when it hands over weights, docs/LOG.md).
 `speedup_vs_trl_cpu` compares processor time, which other work on the machine disturbs less than the clock.
 Run: python benchmarks/train_step.py [--json] [--against trl] (for TRL: pip install 'earl-rtl[trl]')
 """

@@ -2,13 +2,12 @@
 // prompt and on itself, causal. What they mean: earl/group_flash.py.
 //
 // Queries and keys are cut into tiles of 64. A tile's products are torch's brgemm (VDPBF16PS, AMX where it is there),
-// which sums in fp32; everything between two products stays in the cache. A task is a key head and a segment (the prompt,
-// or a response), with all query heads that share the key head. What tasks add to the prompt's keys and values lies apart
-// for each task and is summed in order, so that results do not depend on the number of threads.
+// which sums in fp32; everything between two products stays in the cache. A task is a key head, with all query heads that
+// share it, and a segment (the prompt, or a response); in the backward pass a few segments. What these add to the prompt's
+// keys and values lies apart for each task and is summed in order, so that results do not depend on the number of threads.
 #include <ATen/core/Tensor.h>
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -27,6 +26,7 @@ namespace {
 using at::BFloat16;
 constexpr int64_t kTile = 64;  // queries, or keys, side by side
 constexpr int64_t kSquare = kTile * kTile;
+constexpr int64_t kMostBundles = 16;  // of segments in the backward pass: each has sums of its own over the prompt
 
 int64_t num_tiles(int64_t length) { return (length + kTile - 1) / kTile; }
 
@@ -122,6 +122,7 @@ struct Plan {
   }
 
   int64_t num_tasks() const { return heads_kv * static_cast<int64_t>(segments.size()); }
+  int64_t num_bundles() const { return std::min(kMostBundles, static_cast<int64_t>(segments.size())); }
   int64_t tile_size() const { return kTile * dim; }
   int64_t most_seen() const {
     int64_t most = 0;
@@ -261,7 +262,7 @@ struct Backward {
   const float* logsumexp;
   const BFloat16 *key, *value, *transposed_key;
   BFloat16 *grad_query, *grad_key, *grad_value;  // [N, heads, D], dense
-  float* of_prompt;  // [tasks][2][prompt tiles][64][D]: what each task adds to the prompt's keys and values
+  float* of_prompt;  // [heads_kv][bundles][2][prompt tiles][64][D]: what each task adds to the prompt's keys and values
 
   struct Buffers {
     std::vector<BFloat16> tile, query_columns, query_pairs, slope_columns, slope_pairs, probs, slopes, slope_of_pairs;
@@ -273,33 +274,39 @@ struct Backward {
           products(kSquare), query_sum(tile_size), key_sums(most * tile_size), value_sums(most * tile_size) {}
   };
 
-  int64_t num_prompt_tiles() const { return num_tiles(plan.segments.front().length); }
+  int64_t of_prompt_size() const { return num_tiles(plan.segments.front().length) * plan.tile_size(); }
 
   EARL_INLINE void operator()(int64_t begin, int64_t end) const {
     Buffers buffers(plan.tile_size(), plan.most_seen());
     const int64_t num_segments = static_cast<int64_t>(plan.segments.size());
+    const int64_t num_bundles = plan.num_bundles();
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t head_kv = task / num_segments;
-      const Segment& segment = plan.segments[task % num_segments];
+      const int64_t head_kv = task / num_bundles;
+      const int64_t bundle = task % num_bundles;
       std::fill(buffers.key_sums.begin(), buffers.key_sums.end(), 0.0f);
       std::fill(buffers.value_sums.begin(), buffers.value_sums.end(), 0.0f);
-      for (int64_t head = head_kv * plan.share; head < (head_kv + 1) * plan.share; ++head) {
-        for (int64_t i = 0; i < num_tiles(segment.length); ++i) one(head_kv, head, segment, i, buffers);
+      for (int64_t s = bundle * num_segments / num_bundles; s < (bundle + 1) * num_segments / num_bundles; ++s) {
+        all_of(plan.segments[s], head_kv, buffers);
       }
-      const bool is_prompt = segment.prompt_length == 0 && segment.first == 0;
-      const int64_t of_prompt_size = num_prompt_tiles() * plan.tile_size();
-      float* part = of_prompt + task * 2 * of_prompt_size;
-      if (is_prompt || segment.prompt_length > 0) {
-        std::copy_n(buffers.key_sums.data(), of_prompt_size, part);
-        std::copy_n(buffers.value_sums.data(), of_prompt_size, part + of_prompt_size);
-      }
-      if (!is_prompt) {
-        const int64_t own = num_tiles(segment.prompt_length) * plan.tile_size();
-        write(segment, head_kv, buffers.key_sums.data() + own, grad_key);
-        write(segment, head_kv, buffers.value_sums.data() + own, grad_value);
-      }
+      std::copy_n(buffers.key_sums.data(), of_prompt_size(), of_prompt + 2 * task * of_prompt_size());
+      std::copy_n(buffers.value_sums.data(), of_prompt_size(), of_prompt + (2 * task + 1) * of_prompt_size());
     }
     at::native::cpublas::brgemm_release(true);
+  }
+
+  // Adds to the prompt's sums, which come first; a response's own are written out and cleared.
+  EARL_INLINE void all_of(const Segment& segment, int64_t head_kv, Buffers& buffers) const {
+    for (int64_t head = head_kv * plan.share; head < (head_kv + 1) * plan.share; ++head) {
+      for (int64_t i = 0; i < num_tiles(segment.length); ++i) one(head_kv, head, segment, i, buffers);
+    }
+    if (segment.prompt_length == 0) return;
+    const int64_t size = num_tiles(segment.length) * plan.tile_size();
+    float* own_keys = buffers.key_sums.data() + of_prompt_size();
+    float* own_values = buffers.value_sums.data() + of_prompt_size();
+    write(segment, head_kv, own_keys, grad_key);
+    write(segment, head_kv, own_values, grad_value);
+    std::fill_n(own_keys, size, 0.0f);
+    std::fill_n(own_values, size, 0.0f);
   }
 
   EARL_INLINE void write(const Segment& segment, int64_t head_kv, const float* sums, BFloat16* out) const {
@@ -373,7 +380,7 @@ struct Backward {
   }
 };
 
-// The prompt's keys and values: the sum over the tasks of a key head, in order.
+// The prompt's keys and values: the sum over the bundles of a key head, in order.
 struct SumPrompt {
   const Plan& plan;
   const float* of_prompt;
@@ -381,7 +388,6 @@ struct SumPrompt {
 
   EARL_INLINE void operator()(int64_t begin, int64_t end) const {
     const Segment& prompt = plan.segments.front();
-    const int64_t num_segments = static_cast<int64_t>(plan.segments.size());
     const int64_t size = num_tiles(prompt.length) * plan.tile_size();
     std::vector<float> sum(plan.dim);
     for (int64_t item = begin; item < end; ++item) {  // a row and a key head
@@ -389,8 +395,8 @@ struct SumPrompt {
       const int64_t head = item % plan.heads_kv;
       for (int which = 0; which < 2; ++which) {
         std::fill(sum.begin(), sum.end(), 0.0f);
-        for (int64_t s = 0; s < num_segments; ++s) {
-          const float* part = of_prompt + (2 * (head * num_segments + s) + which) * size + row * plan.dim;
+        for (int64_t bundle = 0; bundle < plan.num_bundles(); ++bundle) {
+          const float* part = of_prompt + (2 * (head * plan.num_bundles() + bundle) + which) * size + row * plan.dim;
 #pragma omp simd
           for (int64_t d = 0; d < plan.dim; ++d) sum[d] += part[d];
         }
@@ -469,7 +475,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_c
   const PackKeys pack{plan, Packed(key), Packed(value), tiles[0].mutable_data_ptr<BFloat16>(),
                       tiles[1].mutable_data_ptr<BFloat16>(), nullptr, tiles[2].mutable_data_ptr<BFloat16>(), nullptr};
   for_tasks(pack, plan.num_tasks());
-  at::Tensor of_prompt = at::empty({plan.num_tasks() * 2 * num_tiles(lengths[0]) * plan.tile_size()}, sums.options());
+  const int64_t num_tasks = plan.heads_kv * plan.num_bundles();
+  at::Tensor of_prompt = at::empty({2 * num_tasks * num_tiles(lengths[0]) * plan.tile_size()}, sums.options());
   const Backward body{plan,
                       Packed(query),
                       Packed(results),
@@ -482,10 +489,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_c
                       grad_key.mutable_data_ptr<BFloat16>(),
                       grad_value.mutable_data_ptr<BFloat16>(),
                       of_prompt.mutable_data_ptr<float>()};
-  for_tasks(body, plan.num_tasks());
+  for_tasks(body, num_tasks);
   const SumPrompt sum{plan, of_prompt.const_data_ptr<float>(), grad_key.mutable_data_ptr<BFloat16>(),
                       grad_value.mutable_data_ptr<BFloat16>()};
-  for_rows(sum, lengths[0] * plan.heads_kv, 2 * plan.dim * static_cast<int64_t>(plan.segments.size()));
+  for_rows(sum, lengths[0] * plan.heads_kv, 2 * plan.dim * plan.num_bundles());
   return {grad_query, grad_key, grad_value};
 }
 

@@ -14,6 +14,7 @@ GROUPS = {
     "a tile and one more": [(64, [64, 65]), (65, [1, 128])],
     "a prompt alone": [(70, [0, 0])],
     "two tiles and a bit": [(130, [191, 12, 64])],
+    "more responses than bundles": [(67, [3, 70, 0, *range(1, 20)])],
 }
 
 
