@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolchain.errors import UsageError
-from verifiers.stimulus import Stimulus, _Rows, _without_repeats, draw_stimulus
+from verifiers.stimulus import Stimulus, draw_stimulus
+from verifiers.stimulus_rows import Rows, without_repeats
 from verifiers.stimulus_values import corner_values
 from verifiers.types import Clock, Port, Protocol, Reset
 
@@ -176,9 +177,9 @@ def test_rows_read_back_as_they_were_written(widths, data):
 
 
 def test_rows_that_change_nothing_are_left_out_and_the_first_scored_one_keeps_its_place():
-    drawn = _Rows([(0,), (0,), (1,), (1,), (1,), (2,)], first_scored_row=4)
-    assert _without_repeats(drawn) == _Rows([(0,), (1,), (2,)], first_scored_row=1)
-    assert _without_repeats(drawn._replace(first_scored_row=5)).first_scored_row == 2
+    drawn = Rows([(0,), (0,), (1,), (1,), (1,), (2,)], first_scored_row=4)
+    assert without_repeats(drawn) == Rows([(0,), (1,), (2,)], first_scored_row=1)
+    assert without_repeats(drawn._replace(first_scored_row=5)).first_scored_row == 2
 
 
 def test_a_design_without_inputs_still_has_rows():
