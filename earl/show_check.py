@@ -11,7 +11,7 @@ from rich.text import Text
 
 from earl.printable import printable
 from verifiers.mutate import Mutant
-from verifiers.oracle_gate import ProblemCheck, Survivor
+from verifiers.problem_check import ProblemCheck, Survivor
 
 _SHOWN_MUTANTS = 8  # in one list
 

@@ -17,7 +17,8 @@ from verifiers.cheats import EMPTY_MODULE, Cheat, empty_module
 from verifiers.golden_check import golden_of
 from verifiers.interface import ports_of
 from verifiers.lexer import rename_identifier
-from verifiers.oracle_gate import MIN_SCORE, JudgingFarm, OracleGate, ProblemCheck
+from verifiers.oracle_gate import JudgingFarm, OracleGate
+from verifiers.problem_check import MIN_SCORE, ProblemCheck
 from verifiers.seeds import EVAL_SEEDS
 from verifiers.types import Outcome, Problem
 

@@ -12,7 +12,8 @@ from earl.cli.common import console, json_option, print_json, progress_bar
 from earl.printable import printable
 
 if TYPE_CHECKING:
-    from verifiers.oracle_gate import OracleGate, ProblemCheck
+    from verifiers.oracle_gate import OracleGate
+    from verifiers.problem_check import ProblemCheck
     from verifiers.types import Problem
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

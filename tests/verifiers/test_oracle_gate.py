@@ -8,7 +8,8 @@ import pytest
 from verifiers.farm import Farm
 from verifiers.formal import FormalOutcome, FormalResult
 from verifiers.judgement import Judgement
-from verifiers.oracle_gate import JudgingFarm, OracleGate, ProblemCheck, Prover
+from verifiers.oracle_gate import JudgingFarm, OracleGate, Prover
+from verifiers.problem_check import ProblemCheck
 from verifiers.seeds import group_seed
 from verifiers.types import (
     Clock,
