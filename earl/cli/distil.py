@@ -36,6 +36,9 @@ def command(
     --data-only, `earl sft CONFIG 'sft.files=["RUN/dataset.jsonl"]'` trains later, or trains another model.
     """
     from earl.config import load_config
+
+    settings = load_config(config, with_verifier(overrides, verifier))  # first: what is wrong with it is told at once
+
     from earl.data import training_problems
     from earl.guard import TrainingDiverged
     from earl.jobs import Session, run_distil, run_sft
@@ -45,7 +48,6 @@ def command(
     from earl.sft_data import split_validation
     from earl.signals import StopRequest
 
-    settings = load_config(config, with_verifier(overrides, verifier))
     set_up_torch(settings.run.num_threads, settings.model.ops)
     check_methods(settings)
     problems = training_problems(settings, console.print)

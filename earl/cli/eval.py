@@ -63,12 +63,14 @@ def command(
 
 def _measure_policy(config: Path, overrides: tuple[str, ...], out: Path | None, *, is_json: bool) -> None:
     from earl.config import load_config
+
+    settings = load_config(config, overrides)  # first: what is wrong with it is told at once
+
     from earl.data import evaluation_problems
     from earl.jobs import Session, run_eval
     from earl.run_folder import package_versions, write_atomically
     from earl.tables import evaluation_table
 
-    settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads, settings.model.ops)
     problems = evaluation_problems(settings)
     with open_farm(settings) as farm:

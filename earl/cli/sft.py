@@ -20,6 +20,9 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_fo
     earl sft CONFIG 'sft.files=["mine.jsonl"]'    on rows of prompt and completion
     """
     from earl.config import load_config
+
+    settings = load_config(config, overrides)  # first: what is wrong with it is told at once
+
     from earl.guard import TrainingDiverged
     from earl.jobs import Session, run_sft
     from earl.resume_check import identity_of, keep_identity, reopen
@@ -28,7 +31,6 @@ def command(config: Path, overrides: tuple[str, ...], resume: Path | None, is_fo
     from earl.sft_loss import make_sft_loss
     from earl.signals import StopRequest
 
-    settings = load_config(config, overrides)
     set_up_torch(settings.run.num_threads, settings.model.ops)
     make_sft_loss(settings.sft.loss)
     data = sft_data(settings, console.print)

@@ -35,6 +35,9 @@ def command(
     Ctrl-C or SIGTERM checkpoints and exits; --resume RUN continues as if nothing had happened, after a kill too.
     """
     from earl.config import load_config
+
+    settings = load_config(config, with_verifier(overrides, verifier))  # first: what is wrong with it is told at once
+
     from earl.data import training_problems
     from earl.guard import TrainingDiverged
     from earl.jobs import Session, run_train
@@ -44,7 +47,6 @@ def command(
     from earl.run_folder import RunFolder
     from earl.signals import StopRequest
 
-    settings = load_config(config, with_verifier(overrides, verifier))
     settings = overfit_config(settings, overrides) if overfit_one else settings
     set_up_torch(settings.run.num_threads, settings.model.ops)
     check_methods(settings)
