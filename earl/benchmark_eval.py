@@ -123,6 +123,7 @@ def evaluate_benchmark(
     try:
         run = _Run(plan, samples, JournaledJudge(judges.ours, verdicts), watcher)
         run.judge(list(samples.rows))
+        watcher.on_sampling(run.standing())
         sampler.sample(run.asks(), plan.sampling, Listener(on_answers=run.take, should_stop=watcher.should_stop))
         if len(samples.rows) < plan.num_samples:
             return None
@@ -162,7 +163,7 @@ class _Run:
     def take(self, answers: Sequence[Sampled]) -> None:
         self._samples.append(answers)
         self.judge([(answer.problem_id, answer.sample_idx) for answer in answers])
-        self._watcher.on_sampling(self._standing())
+        self._watcher.on_sampling(self.standing())
 
     def judge(self, keys: Sequence[tuple[str, int]]) -> None:
         """Send samples to the judge; their verdicts are not waited for."""
@@ -171,7 +172,8 @@ class _Run:
             text = benchmark.prepare(key[0], self._samples.rows[key]["completion"])
             self._waiting.append(self.judge_of_ours.submit(benchmark.problems[key[0]], text, EVAL_SEEDS))
 
-    def _standing(self) -> Standing:
+    def standing(self) -> Standing:
+        """How far it is now."""
         done, waiting = [], []
         for future in self._waiting:
             (done if future.done() else waiting).append(future)

@@ -67,6 +67,7 @@ def collect(source: Source, config: Config, folder: Path, farm: Judge, hooks: Ho
         work.judge(list(samples.rows))
         asks = work.asks()
         if any(ask.wanted for ask in asks):
+            hooks.on_step(len(samples.rows), work.num_samples, work.counts())
 
             def take(answers: Sequence[Sampled]) -> None:
                 work.take(answers)

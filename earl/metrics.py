@@ -68,7 +68,7 @@ class ProgressLine:
         )
         self._task = self._progress.add_task(title, total=None, text="")
         self._started = self._printed = time.monotonic()
-        self._first: int | None = None
+        self._base: tuple[int, float] | None = None  # how much was done at what time: the pace counts from there
 
     def __enter__(self) -> "ProgressLine":
         self._progress.start()
@@ -78,14 +78,24 @@ class ProgressLine:
         self._progress.stop()
 
     def update(self, done: int, total: int, text: str) -> None:
-        """Show that `done` of `total` steps are done. Off a terminal lines come at most every `_PLAIN_EVERY_S`."""
+        """Show that `done` of `total` are done. Off a terminal lines come at most every `_PLAIN_EVERY_S`.
+
+        Where more than one is done at a time, the first call tells what was done before: the time left is reckoned
+        from the first call on, or from the line's start where that tells of one or none.
+        """
         now = time.monotonic()
-        if self._first is None:
-            self._first = done - 1  # a resumed run starts late
+        if self._base is None:  # a resumed job starts late, and not always with a step of one
+            self._base = (0, self._started) if done <= 1 else (done, now)
         self._progress.update(self._task, completed=done, total=total, text=text)
         if self._console.is_terminal or (now - self._printed < _PLAIN_EVERY_S and done < total):
             return
         self._printed = now
-        pace_s = (now - self._started) / (done - self._first)
-        left = f"{pace_s * (total - done):.0f} s left" if done < total else "done"
-        self._console.print(f"{self._title} {done}/{total}  {text}  {left}", highlight=False, soft_wrap=True)
+        parts = [f"{self._title} {done}/{total}", text, self._time_left(now, done, total)]
+        self._console.print("  ".join(part for part in parts if part), highlight=False, soft_wrap=True)
+
+    def _time_left(self, now: float, done: int, total: int) -> str:
+        if done >= total:
+            return "done"
+        assert self._base is not None, "asked before anything was told"
+        num_before, since = self._base
+        return f"{(now - since) / (done - num_before) * (total - done):.0f} s left" if done > num_before else ""

@@ -70,10 +70,10 @@ def evaluate(folder, sampler, *, farm=None, stop_after=None):
 def test_a_stopped_run_that_goes_on_draws_what_an_unbroken_one_draws(tiny_policy, tmp_path):
     sampler = local(tiny_policy).open()
     (whole, samples), seen = evaluate(EvalFolder.create(tmp_path / "whole", {}), sampler)
-    assert [standing.num_sampled for standing in seen] == [6, 12, 18, 21]
+    assert [standing.num_sampled for standing in seen] == [0, 6, 12, 18, 21]
     assert seen[-1].num_judged == 21
     folder = EvalFolder.create(tmp_path / "broken", {})
-    assert evaluate(folder, sampler, stop_after=2)[0] is None
+    assert evaluate(folder, sampler, stop_after=3)[0] is None  # told at the start, and after each of two chunks
     lines = (folder.path / "samples.jsonl").read_text().splitlines(keepends=True)
     (folder.path / "samples.jsonl").write_text("".join(lines[:-2]) + lines[-1][:20])  # and a kill within a chunk
     farm = Farm()
