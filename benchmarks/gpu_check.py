@@ -157,10 +157,9 @@ def _check_tokens(device: str) -> Iterator[Finding]:
         columns[4:].clamp_(min=0)
         config = LossConfig(dual_clip=3.0)
         outputs = []
-        for place in ("cpu", device):
+        for place, op in (("cpu", ops.gated_surrogate_ref), (device, ops.gated_surrogate)):
             *tokens, surrogate_weights, kl_weights = (column.to(place) for column in columns)
             tokens[0].requires_grad_()
-            op = ops.gated_surrogate_ref if place is not device else ops.gated_surrogate
             output = op(*tokens, (surrogate_weights, kl_weights), config)
             outputs.append([*torch.autograd.grad(output.loss, tokens[:1]), output.loss, output.sums])
         for name, truth, value in zip(("gradient", "loss", "sums"), *outputs, strict=True):

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cmath>
+#include <initializer_list>
+#include <optional>
 
 namespace earl {
 
@@ -31,9 +33,20 @@ inline void check_targets(const char* op, const at::Tensor& targets, int64_t num
 
 inline void check_logits(const char* op, const at::Tensor& logits, const at::Tensor& targets, double temperature) {
   TORCH_CHECK_VALUE(logits.dim() == 2, op, ": logits must be [N, V], got ", logits.dim(), " dimensions; reshape them");
+  const at::ScalarType type = logits.scalar_type();
+  TORCH_CHECK_TYPE(type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf, op,
+                   ": logits must be float32, float64, bfloat16 or float16, got ", type);
   TORCH_CHECK_VALUE(logits.size(1) > 0, op, ": logits have a vocabulary of 0 entries; at least one is needed");
   check_temperature(op, temperature);
   check_targets(op, targets, logits.size(0), logits.size(1));
+}
+
+// A kernel is given pointers: one of another device would be read as if it were its own.
+inline void check_device(const char* op, const at::Tensor& first, std::initializer_list<std::optional<at::Tensor>> others) {
+  for (const std::optional<at::Tensor>& other : others) {
+    TORCH_CHECK_VALUE(!other.has_value() || other->device() == first.device(), op,
+                      ": all tensors must be on one device, got ", first.device(), " and ", other->device());
+  }
 }
 
 // `values` as a dense vector of one entry a row.

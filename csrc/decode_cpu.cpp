@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "checks.h"
 #include "parallel.h"
 #include "rows.h"
 
@@ -327,8 +328,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> sample_tokens(const at::Tensor& l
                     "sample_tokens: logits must be float32 [R, V], got ", logits.scalar_type(), " ", logits.sizes());
   TORCH_CHECK_VALUE(uniforms.dim() == 1 && uniforms.size(0) == logits.size(0) && uniforms.scalar_type() == at::kDouble,
                     "sample_tokens: uniforms must be float64 [", logits.size(0), "], got ", uniforms.sizes());
-  TORCH_CHECK_VALUE(temperature > 0 && std::isfinite(1 / temperature), "sample_tokens: temperature must be positive, got ",
-                    temperature);
+  check_temperature("sample_tokens", temperature);
   const at::Tensor dense = logits.contiguous();
   const at::Tensor dense_uniforms = uniforms.contiguous();
   const int64_t num_rows = logits.size(0);

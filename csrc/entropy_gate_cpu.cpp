@@ -44,7 +44,7 @@ struct GateResponses {
                          [this](int64_t a, int64_t b) { return is_before(a, b); });
         candidates.resize(kept);
       }
-      for (const int64_t token : candidates) gate[token] = entropy[token] >= min_entropy;
+      for (const int64_t token : candidates) gate[token] = entropy[token] >= static_cast<float>(min_entropy);
     }
   }
 

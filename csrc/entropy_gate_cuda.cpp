@@ -20,6 +20,7 @@ at::Tensor entropy_gate(const at::Tensor& entropy, const at::Tensor& completion_
   TORCH_CHECK_VALUE(fraction > 0.0 && fraction <= 1.0, kGateOp, ": fraction must be in (0, 1], got ", fraction);
   TORCH_CHECK_VALUE(row_offsets.dim() == 1 && row_offsets.size(0) >= 1 && row_offsets.scalar_type() == at::kLong, kGateOp,
                     ": row_offsets must be int64 [B + 1], got ", row_offsets.scalar_type(), " ", row_offsets.sizes());
+  check_device(kGateOp, entropy, {completion_mask, eligible, row_offsets});
   const DeviceOf guard(entropy.device());
   const int64_t num_tokens = entropy.size(0);
   const at::Tensor scores = entropy.to(at::kFloat).contiguous();

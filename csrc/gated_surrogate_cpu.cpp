@@ -83,6 +83,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate(
   TORCH_CHECK_VALUE(logprobs.dim() == 1, kOp, ": logprobs must be [N], got ", logprobs.sizes());
   const int64_t num_tokens = logprobs.size(0);
   const auto type = logprobs.scalar_type();
+  TORCH_CHECK_TYPE(type == at::kFloat || type == at::kDouble, kOp, ": logprobs must be float32 or float64, got ", type);
   const auto column = [&](const at::Tensor& values, const char* name) {
     return per_row(kOp, values, num_tokens, type, name);
   };

@@ -20,9 +20,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gated_surrogate(
     const std::optional<at::Tensor>& reference_logprobs, const at::Tensor& surrogate_weights,
     const at::Tensor& kl_weights, double clip_low, double clip_high, double dual_clip) {
   TORCH_CHECK_VALUE(logprobs.dim() == 1, kSurrogateOp, ": logprobs must be [N], got ", logprobs.sizes());
+  check_device(kSurrogateOp, logprobs,
+               {sampling_logprobs, advantages, reference_logprobs, surrogate_weights, kl_weights});
   const DeviceOf guard(logprobs.device());
   const int64_t num_tokens = logprobs.size(0);
   const auto type = logprobs.scalar_type();
+  TORCH_CHECK_TYPE(type == at::kFloat || type == at::kDouble, kSurrogateOp, ": logprobs must be float32 or float64, got ", type);
   const auto column = [&](const at::Tensor& values, const char* name) {
     return per_row(kSurrogateOp, values, num_tokens, type, name);
   };

@@ -88,6 +88,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy(
     const at::Tensor& targets, double temperature, const std::optional<at::Tensor>& positions,
     std::optional<at::ScalarType> gemm_dtype) {
   const at::AutoDispatchBelowAutograd without_autograd;
+  check_device(kLinearForward, hidden, {weight, bias, targets, positions});
   check_head(kLinearForward, hidden, weight, bias, positions, gemm_dtype);
   check_temperature(kLinearForward, temperature);
   check_targets(kLinearForward, targets, hidden.size(0), weight.size(0));
@@ -127,6 +128,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> linear_token_logprob_entropy_back
     const at::Tensor& targets, const at::Tensor& entropy, const at::Tensor& logsumexp, double temperature,
     const std::optional<at::Tensor>& positions, std::optional<at::ScalarType> gemm_dtype, std::array<bool, 3> needs) {
   const at::AutoDispatchBelowAutograd without_autograd;
+  check_device(kLinearBackward, hidden,
+               {weight, bias, targets, positions, entropy, logsumexp, grad_logprob, grad_entropy, grad_logsumexp});
   check_head(kLinearBackward, hidden, weight, bias, positions, gemm_dtype);
   check_temperature(kLinearBackward, temperature);
   check_targets(kLinearBackward, targets, hidden.size(0), weight.size(0));

@@ -9,6 +9,7 @@ constexpr const char* kBackward = "token_logprob_entropy_backward";
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprob_entropy(const at::Tensor& logits,
                                                                      const at::Tensor& targets, double temperature) {
+  check_device(kForward, logits, {targets});
   check_logits(kForward, logits, targets, temperature);
   const DeviceOf guard(logits.device());
   const Tile tile{with_dense_rows(logits)};
@@ -26,6 +27,7 @@ at::Tensor token_logprob_entropy_backward(const at::Tensor& grad_logprob, const 
                                           const at::Tensor& grad_logsumexp, const at::Tensor& logits,
                                           const at::Tensor& targets, const at::Tensor& entropy,
                                           const at::Tensor& logsumexp, double temperature) {
+  check_device(kBackward, logits, {targets, entropy, logsumexp, grad_logprob, grad_entropy, grad_logsumexp});
   check_logits(kBackward, logits, targets, temperature);
   const DeviceOf guard(logits.device());
   const int64_t num_rows = logits.size(0);

@@ -93,6 +93,7 @@ Nucleus nucleus(std::vector<acc>& exponents, double total, double top_p) {
       std::sort(first, last, std::greater<acc>());
     }
     const double e = std::exp2(double{exponents[i]});
+    if (e == 0.0) break;  // so is all that follows: the whole sum missed `top_p` of the total by a rounding
     mass += e;
     weighted += exponents[i] * e;
   }
@@ -145,7 +146,8 @@ struct StatisticsRows {
   }
 
   void set_nucleus(int64_t row, const scalar* row_logits, acc shift, double total, std::vector<acc>& exponents) const {
-    Nucleus found{total, total};  // what is no number stays none
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    Nucleus found{kNone, kNone};  // of a row without a distribution
     if (total > 0.0) {
       exponents.resize(vocab);
       for (int64_t i = 0; i < vocab; ++i) exponents[i] = (widen(row_logits[i]) - shift) * scale.exponent;
@@ -173,6 +175,7 @@ std::vector<at::Tensor> token_statistics(const at::Tensor& logits, const at::Ten
   const at::Tensor dense_targets = targets.contiguous();
   std::array<at::Tensor, kNumStatistics> columns;
   for (const std::string& name : names) {
+    TORCH_CHECK_VALUE(!columns[index_of(name)].defined(), kOp, ": ", name, " is asked for twice");
     columns[index_of(name)] = at::empty({logits.size(0)}, logits.options().dtype(stats_type(logits.scalar_type())));
   }
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, logits.scalar_type(), kOp, [&] {

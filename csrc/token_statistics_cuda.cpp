@@ -32,6 +32,7 @@ acc*& place_of(StatisticsOut<acc>& out, const std::string& name) {
 
 std::vector<at::Tensor> token_statistics(const at::Tensor& logits, const at::Tensor& targets, double temperature,
                                             const std::vector<std::string>& names, double top_p, double min_p) {
+  check_device(kStatisticsOp, logits, {targets});
   check_logits(kStatisticsOp, logits, targets, temperature);
   TORCH_CHECK_VALUE(top_p > 0.0 && top_p <= 1.0, kStatisticsOp, ": top_p must be in (0, 1], got ", top_p);
   TORCH_CHECK_VALUE(min_p >= 0.0 && min_p <= 1.0, kStatisticsOp, ": min_p must be in [0, 1], got ", min_p);
@@ -47,7 +48,7 @@ std::vector<at::Tensor> token_statistics(const at::Tensor& logits, const at::Ten
     StatisticsOut<acc> out = {};
     for (size_t i = 0; i < names.size(); ++i) {
       acc*& place = place_of(out, names[i]);
-      TORCH_CHECK_VALUE(place == nullptr || found[i].numel() == 0, kStatisticsOp, ": ", names[i], " is asked for twice");
+      TORCH_CHECK_VALUE(place == nullptr, kStatisticsOp, ": ", names[i], " is asked for twice");
       place = pointer<acc>(found[i]);
     }
     if (logits.size(0) == 0 || names.empty()) return;

@@ -118,7 +118,7 @@ static __global__ void __launch_bounds__(kGateThreads)
       ties_before += num_here;
       is_kept = is_candidate && (key > threshold || (is_tie && rank < num_ties));
     }
-    if (i < row.size) keep[start + i] = is_kept && value >= tokens.min_entropy;
+    if (i < row.size) keep[start + i] = is_kept && value >= static_cast<float>(tokens.min_entropy);
   }
 }
 

@@ -10,13 +10,14 @@ from earl.policy import Policy
 from toolchain.errors import UsageError
 
 
-def compute_dtype(name: str) -> torch.dtype:
-    """What projections multiply in: "float32", "bfloat16", or with "auto" bfloat16 where the machine has units for it.
+def compute_dtype(name: str, device: str = "cpu") -> torch.dtype:
+    """What projections multiply in: "float32", "bfloat16", or with "auto" bfloat16 where the device has units for it.
 
-    A CPU without them (no AVX-512 BF16 and no AMX) multiplies bfloat16 twenty and more times slower than float32.
+    `device` is the type of the one that the model is on: a GPU elsewhere in the machine does not count. A CPU without
+    units (no AVX-512 BF16 and no AMX) multiplies bfloat16 twenty and more times slower than float32.
     """
     if name == "auto":
-        has_units = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        has_units = device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return torch.bfloat16 if has_units else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
@@ -30,6 +31,7 @@ def make_engine(policy: Policy, sampling: SamplingConfig, *, dtype: str) -> HfEn
     reason = unsupported_reason(policy.model.config)
     if sampling.engine == "decode" and reason:
         raise UsageError(f'sampling.engine = "decode" cannot run this model: {reason}; use "hf"')
+    compute = compute_dtype(dtype, policy.model.device.type)
     if sampling.engine == "hf" or reason:
-        return HfEngine(policy, dtype=compute_dtype(dtype), max_rows=sampling.max_rows)
-    return DecodeEngine(policy, dtype=compute_dtype(dtype), max_rows=sampling.max_rows)
+        return HfEngine(policy, dtype=compute, max_rows=sampling.max_rows)
+    return DecodeEngine(policy, dtype=compute, max_rows=sampling.max_rows)

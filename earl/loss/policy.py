@@ -104,7 +104,7 @@ def _fused_loss(
     """`policy_loss` of the one surrogate and KL that are an op."""
 
     def column(values_N: torch.Tensor | None) -> torch.Tensor | None:
-        return None if values_N is None else values_N[rows_R].to(logprobs_R.dtype)
+        return None if values_N is None else values_N[rows_R].to(logprobs_R)  # its type, and its device
 
     old_R = column(batch.logprobs if batch.old_logprobs is None else batch.old_logprobs)
     surrogate_R, kl_R = column(weights[0]), column(weights[1])

@@ -19,7 +19,8 @@ def entropy_gate(
 
     Response b owns the tokens row_offsets[b]:row_offsets[b + 1] (int64 [B + 1]; [0, N] makes one budget of the batch).
     Its length counts `completion_mask` [N], whatever is `eligible` [N] (None: all of it); fewer than k are kept where
-    fewer may be. Tokens under `min_entropy` nats are never kept, nor is a NaN, though both use up their place.
+    fewer may be. Tokens under `min_entropy` nats are never kept, nor is a NaN, though both use up their place. All is
+    compared in float32.
     Raises ValueError for shapes, offsets and fraction, TypeError for masks that are not bool.
     """
     return torch.ops.earl.entropy_gate(entropy, completion_mask, eligible, row_offsets, fraction, min_entropy)
@@ -47,7 +48,8 @@ def entropy_gate_ref(
     order = by_score[response_N[by_score].argsort(stable=True)]
     rank_N = torch.empty_like(order)
     rank_N[order] = torch.arange(order.numel(), device=order.device) - row_offsets[:-1][response_N]
-    return (rank_N < kept_B[response_N]) & may_pass_N & (entropy >= min_entropy)
+    is_enough_N = entropy.float() >= torch.tensor(min_entropy, dtype=torch.float32)
+    return (rank_N < kept_B[response_N]) & may_pass_N & is_enough_N
 
 
 @torch.library.register_fake("earl::entropy_gate")

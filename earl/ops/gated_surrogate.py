@@ -34,6 +34,7 @@ def gated_surrogate(
         weights: of the surrogate and of k3, zero where a token has no part in it; neither is negative.
         config: clip_low, clip_high and dual_clip (0: off).
 
+    Only `logprobs` has a gradient, once: a second derivative is an error, and so is another input that wants one.
     Raises ValueError for shapes, TypeError for types. Values are as in plain torch; the sums are taken in fp64.
     """
     loss, _, sums = torch.ops.earl.gated_surrogate(
@@ -89,14 +90,29 @@ def _fake(  # noqa: PLR0913  (the op's schema)
 
 
 def _save_for_backward(ctx, inputs, output):
+    if any(ctx.needs_input_grad[1:]):
+        raise ValueError("gated_surrogate: only logprobs has a gradient; detach the other tensors")
     _, grad_logprobs, _ = output
-    ctx.save_for_backward(grad_logprobs)
+    ctx.save_for_backward(grad_logprobs, inputs[0])
     ctx.mark_non_differentiable(*output[1:])
 
 
+class _Product(torch.autograd.Function):
+    """The gradient as a function of the log-probs whose own derivative is refused."""
+
+    @staticmethod
+    def forward(ctx, grad_loss, grad_logprobs, logprobs):
+        return grad_loss.to(grad_logprobs.dtype) * grad_logprobs
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise NotImplementedError(
+            "earl::gated_surrogate has no second derivative; use gated_surrogate_ref where one is needed"
+        )
+
+
 def _backward(ctx, grad_loss, *_):
-    (grad_logprobs,) = ctx.saved_tensors
-    return (grad_loss.to(grad_logprobs.dtype) * grad_logprobs, *[None] * 8)
+    return (_Product.apply(grad_loss, *ctx.saved_tensors), *[None] * 8)
 
 
 torch.library.register_autograd("earl::gated_surrogate", _backward, setup_context=_save_for_backward)

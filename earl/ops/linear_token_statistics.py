@@ -30,12 +30,21 @@ def linear_token_statistics(  # noqa: PLR0913  (the head's parameters and the st
     """
     if positions is not None:
         hidden, targets = hidden[positions], targets[positions]
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     num_rows = max(1, _BLOCK_ELEMENTS // weight.shape[0])
-    blocks = zip(hidden.split(num_rows), targets.split(num_rows), strict=True)
-    parts = [
-        token_statistics(F.linear(rows, weight, bias), row_targets, temperature, names=names, **parameters)
-        for rows, row_targets in blocks
-    ]
+    # One buffer for all blocks: what is freed and taken again and again leaves holes that the next one does not fit in.
+    buffer = hidden.new_empty(min(num_rows, hidden.shape[0]), weight.shape[0])
+    parts = []
+    for rows, row_targets in zip(hidden.split(num_rows), targets.split(num_rows), strict=True):
+        logits = buffer[: rows.shape[0]]
+        if bias is None:
+            torch.mm(rows, weight.t(), out=logits)
+        else:
+            torch.addmm(bias, rows, weight.t(), out=logits)
+        parts.append(token_statistics(logits, row_targets, temperature, names=names, **parameters))
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 

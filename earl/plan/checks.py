@@ -175,14 +175,13 @@ def check_machine(memory: Memory, disk: Disk) -> Iterator[Finding]:
     """Estimates against what this machine has."""
     total, available = memory_bytes()
     advice = "lower train.micro_batch_tokens or train.group_size, or set train.gradient_checkpointing, lora.rank"
-    if not torch.cuda.is_available():
-        if memory.peak > total:
-            yield error(f"about {memory.peak / _GB:.1f} GB of memory and the machine has {total / _GB:.1f}; {advice}")
-        elif memory.peak > available:
-            yield warning(
-                f"about {memory.peak / _GB:.1f} GB of memory and {available / _GB:.1f} of {total / _GB:.1f} are"
-                f" available now; close something, or {advice}"
-            )
+    if memory.peak > total:
+        yield error(f"about {memory.peak / _GB:.1f} GB of memory and the machine has {total / _GB:.1f}; {advice}")
+    elif memory.peak > available:
+        yield warning(
+            f"about {memory.peak / _GB:.1f} GB of memory and {available / _GB:.1f} of {total / _GB:.1f} are"
+            f" available now; close something, or {advice}"
+        )
     if disk.total > disk.free:
         published = f" and {disk.published / _GB:.1f} GB of weights for workers" if disk.published else ""
         yield error(

@@ -70,16 +70,13 @@ def free_disk_bytes(folder: Path) -> int:
 def gemm_flops(rows: int, inner: int, outer: int, dtype: torch.dtype) -> float:
     """Floating-point operations a second of (rows, inner) times (inner, outer): the best of some tries, at least three.
 
-    Whatever else the machine does meanwhile is in it.
+    On the CPU, which is where policies are trained. Whatever else the machine does meanwhile is in it.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    x = torch.ones(rows, inner, dtype=dtype, device=device)
-    weight = torch.ones(outer, inner, dtype=dtype, device=device)
+    x = torch.ones(rows, inner, dtype=dtype)
+    weight = torch.ones(outer, inner, dtype=dtype)
     tries, deadline = [], time.perf_counter() + _GEMM_S
     while len(tries) < _MIN_TRIES or time.perf_counter() < deadline:
         started = time.perf_counter()
         F.linear(x, weight)
-        if device == "cuda":
-            torch.cuda.synchronize()
         tries.append(time.perf_counter() - started)
     return 2 * rows * inner * outer / min(tries)

@@ -6,8 +6,6 @@ transformers' own forward the count is of what its layers keep, and coarser. How
 
 from dataclasses import dataclass
 
-import torch
-
 from earl.config import Config
 from earl.engine import compute_dtype
 from earl.engine.decode_ops import CACHE_MULTIPLE
@@ -69,7 +67,7 @@ class Memory:
 def estimate_memory(config: Config, shape: ModelShape, work: Work, *, program_bytes: int) -> Memory:
     """`program_bytes` is what a process takes that has imported everything and loaded nothing."""
     size = compute_dtype(config.model.dtype).itemsize
-    is_ours = shape.unsupported is None and config.model.ops == "compiled" and not torch.cuda.is_available()
+    is_ours = shape.unsupported is None and config.model.ops == "compiled"
     of_layer = _kept_by_layer(shape, size) if is_ours else _kept_by_their_layer(shape, size)
     has_checkpoints = config.train.gradient_checkpointing == "layers"
     of_layers = (
@@ -143,16 +141,8 @@ def _working_set(shape: ModelShape, size: int) -> int:
 
 
 def _sampler_copy(shape: ModelShape, size: int) -> int:
-    """All projections and, on a CPU, the head in float32: laid out for oneDNN.
-
-    On a GPU in float32 the output and down projections are used as they are, but where an adapter is merged into them.
-    """
-    if not torch.cuda.is_available():
-        return size * shape.num_body + _FP32 * shape.vocabulary * shape.hidden
-    if size < _FP32 or shape.num_adapter:
-        return size * shape.num_body
-    fused = shape.hidden * ((shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim + 2 * shape.intermediate)
-    return size * shape.num_layers * fused
+    """All projections, and the head in float32: laid out for oneDNN."""
+    return size * shape.num_body + _FP32 * shape.vocabulary * shape.hidden
 
 
 def _kv_cache(shape: ModelShape, work: Work, rows: int, size: int) -> int:

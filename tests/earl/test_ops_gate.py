@@ -77,3 +77,17 @@ def test_wrong_arguments_are_refused():
         ops.entropy_gate(entropy, _all(entropy), None, torch.tensor([0, 9]), 0.0)
     with pytest.raises(TypeError, match="completion_mask must be Bool"):
         ops.entropy_gate(entropy, entropy, None, torch.tensor([0, 9]), 0.3)
+
+
+@pytest.mark.parametrize("least", [0.7, 0.35])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_token_exactly_at_the_least_entropy_is_kept(dtype, least):
+    arguments = (
+        torch.tensor([least], dtype=dtype),
+        torch.ones(1, dtype=torch.bool),
+        None,
+        torch.tensor([0, 1]),
+        1.0,
+        least,
+    )
+    assert ops.entropy_gate(*arguments).tolist() == ops.entropy_gate_ref(*arguments).tolist() == [True]

@@ -85,6 +85,10 @@ def test_wrong_arguments_are_refused():
         ops.token_statistics(logits, targets, names=["top_p_mass"], top_p=0.0)
     with pytest.raises(ValueError, match=r"min_p must be in \[0, 1\], got 2"):
         ops.token_statistics(logits, targets, names=["min_p_logprob"], min_p=2.0)
+    with pytest.raises(ValueError, match="entropy is asked for twice"):
+        ops.token_statistics(logits, targets, names=["entropy", "entropy"])
+    with pytest.raises(TypeError, match="logits must be float32, float64, bfloat16 or float16, got Long"):
+        ops.token_statistics(logits.long(), targets, names=["entropy"])
 
 
 def test_statistics_of_a_head_are_those_of_its_logits_whatever_the_block(monkeypatch):
@@ -109,3 +113,32 @@ def test_statistics_of_no_row_are_empty():
         torch.zeros(0, 4), torch.zeros(9, 4), torch.zeros(0, dtype=torch.int64), names=["entropy", "top_p_mass"]
     )
     assert [value.shape for value in found.values()] == [(0,), (0,)]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 1 - 1e-7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_nucleus_of_everything_stops_before_forbidden_tokens(dtype, top_p):
+    """The exact sum of a whole row can miss the total by a rounding; what comes then has no probability."""
+    logits = torch.randn(200, 300, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    logits[:, 0] = -math.inf
+    targets = torch.ones(200, dtype=torch.long)
+    names = ["entropy", "top_p_mass", "top_p_entropy"]
+    entropy, mass, nucleus = ops.token_statistics(logits, targets, names=names, top_p=top_p).values()
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=1e-5)
+    torch.testing.assert_close(nucleus, entropy, rtol=0, atol=1e-4)
+
+
+def test_a_row_without_a_distribution_has_no_nucleus():
+    found = ops.token_statistics(torch.full((1, 5), -math.inf), torch.zeros(1, dtype=torch.long), names=NAMES)
+    assert all(found[name].isnan().all() for name in ("entropy", "top_p_mass", "top_p_entropy"))
+
+
+def test_a_head_under_autocast_is_multiplied_in_its_type(monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    hidden, weight = (torch.randn(n, 8, generator=generator) for n in (7, 40))
+    bias, targets = torch.randn(40, generator=generator), torch.arange(7)
+    monkeypatch.setattr(sys.modules["earl.ops.linear_token_statistics"], "_BLOCK_ELEMENTS", 120)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = torch.nn.functional.linear(hidden, weight, bias)
+        found = ops.linear_token_statistics(hidden, weight, targets, names=["chosen_logit"], bias=bias)["chosen_logit"]
+    torch.testing.assert_close(found, logits[targets, targets].float(), rtol=1e-2, atol=0)  # an ulp of bfloat16

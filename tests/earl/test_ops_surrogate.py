@@ -65,7 +65,8 @@ def test_gradients_agree_with_finite_differences():
 
 def test_no_tokens_make_no_loss():
     nothing = torch.empty(0, requires_grad=True)
-    output = ops.gated_surrogate(nothing, nothing, nothing, None, (nothing, nothing), LossConfig())
+    others = nothing.detach()
+    output = ops.gated_surrogate(nothing, others, others, None, (others, others), LossConfig())
     output.loss.backward()
     assert output.loss.item() == 0.0
     assert nothing.grad.shape == (0,)
@@ -83,3 +84,17 @@ def test_columns_of_other_lengths_and_types_are_refused():
         ops.gated_surrogate(logprobs, sampling, advantages[1:], None, weights, LossConfig())
     with pytest.raises(TypeError, match="sampling_logprobs must be Float, got Double"):
         ops.gated_surrogate(logprobs, sampling.double(), advantages, None, weights, LossConfig())
+    half = logprobs.bfloat16()
+    with pytest.raises(TypeError, match="logprobs must be float32 or float64, got BFloat16"):
+        ops.gated_surrogate(half, half, half, None, (half, half), LossConfig())
+
+
+def test_a_second_derivative_and_a_gradient_for_another_input_are_refused():
+    x, one = torch.zeros(1, dtype=torch.float64, requires_grad=True), torch.ones(1, dtype=torch.float64)
+    loss = ops.gated_surrogate(x, 0 * one, one, None, (one, 0 * one), LossConfig()).loss
+    (slope,) = torch.autograd.grad(loss**2, x, create_graph=True)  # by hand: d exp(x)^2 = 2 exp(2x)
+    assert slope.item() == pytest.approx(2.0)
+    with pytest.raises(NotImplementedError, match="no second derivative; use gated_surrogate_ref"):
+        torch.autograd.grad(slope, x)
+    with pytest.raises(ValueError, match="only logprobs has a gradient"):
+        ops.gated_surrogate(x.detach(), 0 * one, one.requires_grad_(), None, (one, 0 * one), LossConfig())
