@@ -86,6 +86,7 @@ def test_random_numbers_belong_to_seed_prompt_and_sample():
         (torch.ones(2, 3, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), 1.0, "float32"),
         (torch.ones(2, 3), torch.zeros(3, dtype=torch.float64), 1.0, "uniforms"),
         (torch.ones(2, 3), torch.zeros(2, dtype=torch.float64), 0.0, "temperature"),
+        (torch.ones(2, 3), torch.zeros(2, dtype=torch.float64), 1e-40, "temperature"),
     ],
 )
 def test_what_does_not_fit_is_refused(logits, uniforms, temperature, match):
